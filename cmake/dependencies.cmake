@@ -1,0 +1,20 @@
+# Everything comes from the distribution; imported targets are SYSTEM.
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+# Some pkg-config files add -pthread to some targets only, which would invalidate the shared precompiled header.
+add_compile_options(-pthread)
+add_link_options(-pthread)
+
+find_package(Threads REQUIRED)
+find_package(Boost 1.81 REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(simdjson REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(prometheus-cpp REQUIRED)
+find_package(CLI11 REQUIRED)
+if(LLMPROXY_TESTS)
+    find_package(GTest REQUIRED)
+endif()

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace llmproxy::auth {
+
+/// Request headers that carry, or select, a credential: none of the client's goes on to a backend.
+/// Lower case; compare ignoring case.
+inline constexpr std::array<std::string_view, 6> kCredentialHeaders{
+    "authorization",       "x-api-key",           "api-key",
+    "proxy-authorization", "openai-organization", "openai-project",
+};
+
+/// The realtime subprotocol (`Sec-WebSocket-Protocol`) that carries a key starts with this.
+inline constexpr std::string_view kKeySubprotocolPrefix = "openai-insecure-api-key.";
+
+/// The values of a request's credential headers as received; empty where there was none.
+/// Views: they must outlive the call they are passed to.
+struct Credentials {
+    std::string_view authorization{};  ///< `Bearer <token>`
+    std::string_view x_api_key{};      ///< the bare token
+    std::string_view api_key{};        ///< the bare token
+    std::string_view
+        proxy_authorization{};  ///< `Bearer <token>`, or `Basic` with the token as user or password
+};
+
+}  // namespace llmproxy::auth

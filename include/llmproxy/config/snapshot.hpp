@@ -1,0 +1,35 @@
+#pragma once
+
+#include "llmproxy/auth/settings.hpp"
+#include "llmproxy/edge/settings.hpp"
+#include "llmproxy/pipeline/settings.hpp"
+#include "llmproxy/telemetry/settings.hpp"
+#include "llmproxy/upstream/settings.hpp"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace llmproxy::config {
+
+/// Where a key stands in the configuration file. Lines and columns count from 1; 0: not in the file.
+struct Mark {
+    int line = 0;
+    int column = 0;
+};
+
+/// The whole configuration, validated. Made by `load`, never changed afterwards: shared by pointer to const.
+struct Snapshot {
+    edge::Settings server;
+    pipeline::Settings pipeline;
+    upstream::Settings upstream;
+    auth::Settings auth;
+    telemetry::Settings logging;
+
+    std::string file;                   ///< where it came from
+    std::vector<std::string> warnings;  ///< things accepted but worth a log line
+    std::map<std::string, Mark>
+        marks;  ///< places of the keys given, e.g. of `backends[0].base_url`
+};
+
+}  // namespace llmproxy::config

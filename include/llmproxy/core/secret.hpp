@@ -1,0 +1,35 @@
+#pragma once
+
+#include <ostream>
+#include <string>
+#include <string_view>
+
+namespace llmproxy::core {
+
+/// Text that must not be shown: prints as `***`, compares in constant time, is wiped when destroyed.
+/// Value type; not thread-safe for writing.
+class Secret {
+public:
+    Secret() = default;
+    explicit Secret(std::string value) noexcept : value_(std::move(value)) {}
+    Secret(const Secret&) = default;
+    Secret(Secret&&) noexcept = default;
+    Secret& operator=(const Secret&) = default;
+    Secret& operator=(Secret&&) noexcept = default;
+    ~Secret();
+
+    /// The text itself, for the one place that sends it.
+    [[nodiscard]] const std::string& reveal() const noexcept { return value_; }
+    [[nodiscard]] bool empty() const noexcept { return value_.empty(); }
+
+    friend bool operator==(const Secret& a, const Secret& b) noexcept;
+    friend std::ostream& operator<<(std::ostream& out, const Secret& secret);
+
+private:
+    std::string value_;
+};
+
+/// Compares without telling by its duration where two texts differ. Lengths are not hidden.
+[[nodiscard]] bool equal_constant_time(std::string_view a, std::string_view b) noexcept;
+
+}  // namespace llmproxy::core

@@ -1,0 +1,26 @@
+#pragma once
+
+#include "llmproxy/net/cidr.hpp"
+
+#include <boost/asio/ip/address.hpp>
+#include <span>
+#include <string_view>
+
+namespace llmproxy::http {
+
+/// Whether any of the blocks holds the address.
+[[nodiscard]] bool is_trusted(const boost::asio::ip::address& address,
+                              std::span<const net::Cidr> trusted) noexcept;
+
+/// Who really sent a request that came through proxies.
+///
+/// Starts at the socket's peer and walks X-Forwarded-For from its right end for as long as the address reached
+/// belongs to a trusted proxy. What cannot be read as an address ends the walk. An address may carry a port.
+/// \param values   the values of all X-Forwarded-For fields, in the order received.
+/// \param trusted  `server.trusted_proxies`.
+/// \returns the address with mapped IPv4 normalised; the peer's own if it is not trusted.
+[[nodiscard]] boost::asio::ip::address
+forwarded_client(const boost::asio::ip::address& peer, std::span<const std::string_view> values,
+                 std::span<const net::Cidr> trusted) noexcept;
+
+}  // namespace llmproxy::http

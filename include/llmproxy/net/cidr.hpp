@@ -1,0 +1,35 @@
+#pragma once
+
+#include "llmproxy/core/failure.hpp"
+
+#include <boost/asio/ip/address.hpp>
+#include <cstdint>
+#include <string_view>
+
+namespace llmproxy::net {
+
+/// `address` with an IPv4-mapped IPv6 address turned into the IPv4 address it stands for.
+[[nodiscard]] boost::asio::ip::address normalise(const boost::asio::ip::address& address) noexcept;
+
+/// A block of IP addresses, IPv4 or IPv6. Value type.
+class Cidr {
+public:
+    /// Reads `address` or `address/bits`. A mapped IPv4 block of 96 bits or more becomes an IPv4 block.
+    /// Host bits need not be zero. Fails with Errc::bad_request.
+    [[nodiscard]] static core::Result<Cidr> parse(std::string_view text);
+
+    /// Whether the address, mapped IPv4 normalised, lies in the block.
+    [[nodiscard]] bool contains(const boost::asio::ip::address& address) const noexcept;
+
+    Cidr() noexcept = default;
+
+private:
+    boost::asio::ip::address base_;
+    std::uint8_t bits_ = 32;
+};
+
+/// Whether a host as written (name or address, IPv6 also in brackets) is this machine:
+/// `localhost`, 127.0.0.0/8, ::1, mapped loopback. No name is resolved.
+[[nodiscard]] bool is_loopback(std::string_view host) noexcept;
+
+}  // namespace llmproxy::net

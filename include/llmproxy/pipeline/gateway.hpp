@@ -1,0 +1,58 @@
+#pragma once
+
+#include "llmproxy/auth/authenticator.hpp"
+#include "llmproxy/core/task.hpp"
+#include "llmproxy/http/exchange.hpp"
+#include "llmproxy/pipeline/settings.hpp"
+#include "llmproxy/policy/admission_gate.hpp"
+#include "llmproxy/policy/byte_budget.hpp"
+#include "llmproxy/upstream/backends.hpp"
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+namespace llmproxy::pipeline {
+
+class ModelList;
+
+/// What one configuration means for requests. Immutable; a request keeps the one it began with.
+struct Policies {
+    Settings settings;
+    std::shared_ptr<const auth::Authenticator> authenticator;
+    std::shared_ptr<const upstream::Backends> backends;
+    std::shared_ptr<ModelList> models;
+};
+
+/// The OpenAI-compatible gateway: takes a request through its phases (docs/life-of-a-request.md).
+///
+/// Thread safety: every member may be called concurrently; a request runs on its session's strand.
+/// Lifetime: outlives every exchange it serves.
+class Gateway {
+public:
+    /// \param instance  this process's name in Via fields (RFC 9110, section 7.6.3), unique per process.
+    Gateway(std::shared_ptr<const Policies> policies, std::string instance);
+    ~Gateway();
+
+    /// Answers one request below `/v1`. Whatever happens, the exchange's record says it afterwards.
+    core::Task<void> serve(http::Exchange& exchange);
+
+    /// New requests follow `policies`; those under way end with what they began with.
+    void replace(std::shared_ptr<const Policies> policies);
+    [[nodiscard]] std::shared_ptr<const Policies> policies() const;
+
+    /// For readyz and metrics.
+    [[nodiscard]] std::uint32_t active() const noexcept { return admission_.active(); }
+    [[nodiscard]] std::uint32_t queued() const noexcept { return admission_.queued(); }
+
+private:
+    core::Task<core::Result<void>> take_through_phases(http::Exchange& exchange);
+
+    mutable std::mutex mutex_;
+    std::shared_ptr<const Policies> policies_;
+    std::string instance_;
+    policy::AdmissionGate admission_;
+    policy::ByteBudget buffered_;
+};
+
+}  // namespace llmproxy::pipeline

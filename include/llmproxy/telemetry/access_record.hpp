@@ -1,0 +1,75 @@
+#pragma once
+
+#include "llmproxy/core/clock.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace llmproxy::telemetry {
+
+/// Tokens of one exchange as the upstream reported them.
+struct TokenUsage {
+    bool present = false;  ///< false: the upstream reported nothing, the figures say nothing
+    std::uint64_t input = 0;
+    std::uint64_t output = 0;
+    std::uint64_t cached = 0;     ///< part of input
+    std::uint64_t reasoning = 0;  ///< part of output
+};
+
+/// How long the parts of one exchange took. Negative: that part did not happen.
+struct ExchangeTimes {
+    core::Duration total{0};                 ///< head complete to last byte written
+    core::Duration upstream_first_byte{-1};  ///< request sent to first byte of the upstream's head
+    core::Duration proxy{-1};                ///< the proxy's own share
+    core::Duration queue{-1};                ///< waiting for admission
+};
+
+/// Everything one line of the access log says, and all that metrics need to know of a finished
+/// request.
+///
+/// A plain value, filled while the request runs and closed exactly once. Nothing in it is escaped:
+/// the formatters do that. Secrets have no place in it.
+struct AccessRecord {
+    core::SystemTime start;
+    std::string request_id;
+
+    std::string client;         ///< address of who called, as far as trusted proxies are believed
+    std::string forwarded_for;  ///< X-Forwarded-For as received
+    std::string authority;      ///< Host or :authority
+    std::string user_agent;
+    std::string_view protocol;  ///< "HTTP/1.1"; static text
+    std::string method;
+    std::string path;  ///< without query; a line holds 2 KiB of it at most
+
+    std::string listener;  ///< configured name
+    /// A word of a closed set: "chat_completions", "connect", ...; static text.
+    std::string_view route;
+    std::string model;     ///< as the client named it
+    std::string token;     ///< the token's configured name, never the token
+    std::string backend;   ///< configured name; empty when none was chosen
+    std::string upstream;  ///< address:port that was dialled
+
+    std::uint16_t status = 0;           ///< of the answer; 0: none was written
+    std::string_view outcome = "ok";    ///< core::ErrorInfo::code, or "ok"; static text
+    std::string_view response_flags{};  ///< Envoy's words; empty: from `outcome`; static text
+    std::string error;                  ///< detail for the log only
+    std::uint32_t attempts = 0;         ///< requests sent upstream
+    std::uint64_t bytes_in = 0;         ///< of the request's body
+    std::uint64_t bytes_out = 0;        ///< of the answer's body
+    bool stream = false;                ///< the answer was an event stream, or a tunnel
+    TokenUsage usage;
+    ExchangeTimes times;
+};
+
+/// Envoy's %RESPONSE_FLAGS% word of an outcome word; "-" when it has none.
+[[nodiscard]] std::string_view envoy_response_flags(std::string_view outcome) noexcept;
+
+/// Appends `record` as one line of JSON with its newline. Text that does not apply is left out.
+/// Times are UTC with milliseconds (RFC 3339), durations milliseconds with three decimals.
+void append_json_line(std::string& out, const AccessRecord& record);
+
+/// Appends `record` as one line, with its newline, in the field order of Envoy's default format.
+void append_envoy_line(std::string& out, const AccessRecord& record);
+
+}  // namespace llmproxy::telemetry

@@ -1,0 +1,90 @@
+#pragma once
+
+#include "llmproxy/core/failure.hpp"
+#include "llmproxy/telemetry/access_record.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace llmproxy::telemetry {
+
+enum class MetricType : std::uint8_t { counter, gauge, histogram };
+
+/// One metric: all that is registered, documented and tested of it.
+struct MetricInfo {
+    std::string_view name;
+    MetricType type;
+    std::string_view help;
+    std::span<const std::string_view> labels;
+    std::span<const double> buckets;  ///< upper bounds in seconds; histograms only
+};
+
+/// Every metric of this program, in the order of the reference.
+[[nodiscard]] std::span<const MetricInfo> metric_catalogue() noexcept;
+
+/// The metric reference, `docs/metrics.md`.
+[[nodiscard]] std::string metrics_markdown();
+
+/// Counts what the catalogue names and renders it for Prometheus.
+///
+/// Label values come from closed sets (route and outcome words) and from configuration (backends,
+/// listeners), never from a request. As a safety net a metric takes a bounded number of label
+/// combinations; those past it are counted under `other`.
+///
+/// Thread safety: every member may be called concurrently. Counting takes no lock once a label
+/// combination was seen (histograms: a short one of their own).
+class Metrics {
+public:
+    /// \param version  of this program, for llmproxy_build_info.
+    explicit Metrics(std::string_view version);
+    Metrics(const Metrics&) = delete;
+    Metrics& operator=(const Metrics&) = delete;
+    ~Metrics();
+
+    /// A finished request: its count, times and tokens.
+    void record(const AccessRecord& record);
+
+    /// A request's head is complete; each call is matched by one of `request_finished`.
+    void request_started() noexcept;
+    void request_finished() noexcept;
+
+    void connection_opened(std::string_view listener);
+    void connection_closed(std::string_view listener);
+
+    /// A request that this program itself refused.
+    void rejected(core::Errc reason);
+
+    /// A new connection to a backend was tried; Errc::none when it stands.
+    void upstream_connect(std::string_view backend, core::Errc result);
+    /// A pooled connection was used again.
+    void upstream_reuse(std::string_view backend);
+
+    void config_reload(bool ok);
+
+    /// \name Figures that others keep; set them from an `on_collect` callback.
+    /// @{
+    void set_queued_requests(std::uint64_t count);
+    /// \param total  since the start; never falls.
+    void set_access_log_dropped(std::uint64_t total);
+    /// @}
+
+    /// Has `collect` called at the beginning of each `render`, one at a time. What it captures must
+    /// live as long as this object is rendered.
+    void on_collect(std::function<void(Metrics&)> collect);
+
+    /// All metrics in Prometheus' text format 0.0.4.
+    [[nodiscard]] std::string render();
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+/// Content-Type of what `Metrics::render` returns.
+inline constexpr std::string_view kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";
+
+}  // namespace llmproxy::telemetry

@@ -1,0 +1,150 @@
+#pragma once
+
+#include "llmproxy/core/deadline.hpp"
+#include "llmproxy/core/failure.hpp"
+#include "llmproxy/core/task.hpp"
+#include "llmproxy/net/buffer.hpp"
+#include "llmproxy/net/connector.hpp"
+#include "llmproxy/net/resolver.hpp"
+#include "llmproxy/net/stream.hpp"
+#include "llmproxy/net/task_group.hpp"
+#include "llmproxy/net/watchdog.hpp"
+#include "llmproxy/policy/admission_gate.hpp"
+#include "llmproxy/upstream/settings.hpp"
+
+#include <boost/asio/io_context.hpp>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace llmproxy::upstream {
+
+class MockProvider;
+
+/// Where a backend's requests go, taken apart.
+struct BaseUrl {
+    bool tls = false;
+    std::string host;  ///< without brackets
+    std::uint16_t port = 0;
+    std::string authority;  ///< for the Host field: port only when it is not the scheme's
+    std::string path;       ///< no slash at its end
+};
+
+/// Fails with Errc::internal when `url` is not `http(s)://host[:port][/path]`; configuration has checked it before.
+[[nodiscard]] core::Result<BaseUrl> parse_base_url(std::string_view url);
+
+/// A connection to a backend, between exchanges or in one.
+struct Connection {
+    explicit Connection(net::Stream the_stream) : stream(std::move(the_stream)) {}
+    net::Stream stream;
+    net::Buffer buffer;
+    core::SteadyTime idle_since{};
+};
+
+class Backend;
+
+/// A connection that is ours for one exchange. Destroyed without `keep`, it is closed.
+class Lease {
+public:
+    Lease(std::shared_ptr<Backend> backend, std::unique_ptr<Connection> connection,
+          policy::AdmissionGate::Permit permit, bool reused);
+    Lease(Lease&&) noexcept = default;
+    Lease& operator=(Lease&&) noexcept = default;
+    ~Lease();
+
+    [[nodiscard]] net::Stream& stream() noexcept { return connection_->stream; }
+    [[nodiscard]] net::Buffer& buffer() noexcept { return connection_->buffer; }
+    /// Whether the connection served an exchange before: then its death before any answer is retried for free.
+    [[nodiscard]] bool reused() const noexcept { return reused_; }
+    /// The exchange ended cleanly: the connection goes back to the pool. No operation may be outstanding.
+    void keep() noexcept;
+
+private:
+    std::shared_ptr<Backend> backend_;
+    std::unique_ptr<Connection> connection_;
+    policy::AdmissionGate::Permit permit_;
+    bool reused_;
+};
+
+/// What backends share: where connections are made.
+struct Surroundings {
+    boost::asio::io_context& context;
+    net::Resolver& resolver;
+    net::TaskGroup& tasks;
+};
+
+/// One configured upstream with its pool of connections.
+///
+/// Thread safety: every member may be called concurrently. Lifetime: shared; leases keep it alive, so a backend that a
+/// reload dropped ends with its last exchange.
+class Backend : public std::enable_shared_from_this<Backend> {
+public:
+    /// Reads certificates: for start-up and reload only. Fails with Errc::internal, detail for logs.
+    static core::Result<std::shared_ptr<Backend>>
+    make(BackendSettings settings, const Settings& shared, Surroundings surroundings);
+    ~Backend();
+
+    [[nodiscard]] const BackendSettings& settings() const noexcept { return settings_; }
+    [[nodiscard]] const std::string& name() const noexcept { return settings_.name; }
+    [[nodiscard]] const BaseUrl& url() const noexcept { return url_; }
+    [[nodiscard]] const std::string& address() const noexcept { return address_; }
+    [[nodiscard]] bool serves(std::string_view model) const noexcept;
+    /// The key for the next request, in turn; empty when none is configured.
+    [[nodiscard]] const core::Secret& next_key() noexcept;
+
+    /// A pooled connection that is still alive, or a new one. Waits in the pool's queue at its cap.
+    /// \param fresh  make a new one even if pooled ones are there.
+    /// Fails with Errc::upstream_connect_failed, upstream_tls_failed, overloaded, client_gone, cancelled.
+    core::Task<core::Result<Lease>> lease(bool fresh, core::Deadline queue_until,
+                                          net::Watchdog& watchdog);
+
+    /// Closes pooled connections that idled too long or that the other side has closed.
+    void sweep(core::SteadyTime now);
+    /// Closes every pooled connection.
+    void close_idle() noexcept;
+
+    /// Whether usage may be asked for in streams; turned off for good by a backend that refuses the field.
+    [[nodiscard]] bool injects_usage() const noexcept
+    {
+        return inject_usage_.load(std::memory_order_relaxed);
+    }
+    void stop_injecting_usage() noexcept { inject_usage_.store(false, std::memory_order_relaxed); }
+
+    [[nodiscard]] std::uint64_t connects() const noexcept { return connects_.load(); }
+    [[nodiscard]] std::uint64_t reuses() const noexcept { return reuses_.load(); }
+    [[nodiscard]] std::size_t idle() const;
+
+private:
+    friend class Lease;
+    Backend(BackendSettings settings, const Settings& shared, Surroundings surroundings,
+            BaseUrl url);
+
+    std::unique_ptr<Connection> take_idle();
+    void give_back(std::unique_ptr<Connection> connection) noexcept;
+    core::Task<core::Result<net::Stream>> open();
+    core::Result<net::Stream> open_mock();
+
+    BackendSettings settings_;
+    Surroundings surroundings_;
+    BaseUrl url_;
+    std::string address_;
+    std::shared_ptr<SSL_CTX> tls_;
+    std::optional<net::EgressProxy> egress_;
+    std::shared_ptr<MockProvider> mock_;
+    core::Duration connect_timeout_;
+    core::Duration idle_timeout_;
+    std::size_t max_idle_;
+    policy::AdmissionGate gate_;
+    mutable std::mutex mutex_;
+    std::vector<std::unique_ptr<Connection>> idle_;  // newest at the back
+    std::atomic<std::size_t> next_key_{0};
+    std::atomic<std::uint64_t> connects_{0};
+    std::atomic<std::uint64_t> reuses_{0};
+    std::atomic<bool> inject_usage_;
+};
+
+}  // namespace llmproxy::upstream

@@ -1,0 +1,75 @@
+#include "field.hpp"
+
+namespace llmproxy::config {
+namespace {
+
+Field static_tokens_field()
+{
+    auto row = field("auth.static_tokens", Type::items, "[]",
+                     "Tokens that clients may present, for small set-ups.");
+    row.open = [](Cursor& cursor) {
+        cursor.token = &cursor.root->auth.static_tokens.emplace_back();
+    };
+    row.count = [](Cursor& cursor) { return cursor.root->auth.static_tokens.size(); };
+    row.select = [](Cursor& cursor, std::size_t index) {
+        cursor.token = &cursor.root->auth.static_tokens.at(index);
+    };
+    return std::move(row).commented();
+}
+
+void add_logging_fields(std::vector<Field>& table)
+{
+    table.push_back(one_of("logging.level", {"trace", "debug", "info", "warn", "error"}, "info",
+                           "The least severe diagnostics that are written.")
+                        .bind([](Cursor & c) -> auto& { return c.root->logging.level; }));
+    table.push_back(one_of("logging.format", {"json", "text"}, "json", "How diagnostics look.")
+                        .bind([](Cursor & c) -> auto& { return c.root->logging.format; })
+                        .restart());
+    table.push_back(field("logging.path", Type::path, "stderr",
+                          "Where diagnostics go: `stderr`, `stdout` or a file.")
+                        .bind([](Cursor & c) -> auto& { return c.root->logging.path; })
+                        .restart());
+    table.push_back(
+        field("logging.access_log.enabled", Type::boolean, "true", "Write one line per request.")
+            .bind([](Cursor & c) -> auto& { return c.root->logging.access_log.enabled; })
+            .restart());
+    table.push_back(one_of("logging.access_log.format", {"json", "envoy"}, "json",
+                           "How those lines look; `envoy` is Envoy's default text format.")
+                        .bind([](Cursor & c) -> auto& { return c.root->logging.access_log.format; })
+                        .restart());
+    table.push_back(field("logging.access_log.path", Type::path, "stdout",
+                          "Where those lines go: `stdout`, `stderr` or a file.")
+                        .bind([](Cursor & c) -> auto& { return c.root->logging.access_log.path; })
+                        .restart());
+}
+
+}  // namespace
+
+void add_auth_fields(std::vector<Field>& table)
+{
+    table.push_back(
+        one_of("auth.mode", {"token", "open"}, "token",
+               "`token`: requests need one; `open`: nobody is asked, on loopback addresses only.")
+            .bind([](Cursor & c) -> auto& { return c.root->auth.mode; }));
+    table.push_back(field("auth.allow_open", Type::boolean, "false",
+                          "Allow `mode: open` on addresses that are not loopback.")
+                        .bind([](Cursor & c) -> auto& { return c.root->auth.allow_open; }));
+    table.push_back(static_tokens_field());
+    table.push_back(field("auth.static_tokens[].name", Type::string, "",
+                          "Unique name of whoever holds the token, in logs.")
+                        .bind([](Cursor & c) -> auto& { return c.token->name; })
+                        .must()
+                        .show("ci"));
+    table.push_back(field("auth.static_tokens[].token", Type::secret, "",
+                          "The token: visible ASCII characters.")
+                        .bind([](Cursor & c) -> auto& { return c.token->token; })
+                        .show("${CI_TOKEN}"));
+    auto file = field(
+        "auth.static_tokens[].token_file", Type::secret_file, "",
+        "A file that holds the token, in place of `token`; line ends at its end are cut off.");
+    file.set = table.back().set;
+    table.push_back(std::move(file).commented("/run/secrets/ci_token"));
+    add_logging_fields(table);
+}
+
+}  // namespace llmproxy::config

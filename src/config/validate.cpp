@@ -1,0 +1,322 @@
+#include "validate.hpp"
+
+#include "scalar.hpp"
+#include "syntax.hpp"
+
+#include "llmproxy/core/text.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <set>
+#include <string>
+#include <string_view>
+
+namespace llmproxy::config {
+namespace {
+
+std::string indexed(std::string_view list, std::size_t index, std::string_view key)
+{
+    return std::string(list) + "[" + std::to_string(index) + "]." + std::string(key);
+}
+
+bool is_backend_name(std::string_view name)
+{
+    return name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_-") == name.npos;
+}
+
+bool is_visible(std::string_view text)
+{
+    return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+}
+
+class Validator {
+public:
+    Validator(Snapshot& snapshot, std::vector<Problem>& problems)
+        : snapshot_(snapshot), problems_(problems)
+    {
+    }
+
+    void run()
+    {
+        check_listeners();
+        check_limits();
+        check_backends();
+        check_default_backend();
+        check_auth();
+    }
+
+private:
+    [[nodiscard]] bool given(const std::string& key) const { return snapshot_.marks.contains(key); }
+
+    /// The place of the key, or of the nearest thing around it that is in the file.
+    [[nodiscard]] Problem at(const std::string& key, std::string expected) const
+    {
+        for (auto around = key; !around.empty();) {
+            if (const auto found = snapshot_.marks.find(around); found != snapshot_.marks.end()) {
+                const auto [line, column] = found->second;
+                const bool override = line == 0;
+                return {override ? "environment" : snapshot_.file, line, column, key,
+                        std::move(expected)};
+            }
+            const auto end = around.find_last_of(".[");
+            around.resize(end == std::string::npos ? 0 : end);
+        }
+        return {snapshot_.file, 0, 0, key, std::move(expected)};
+    }
+
+    void refuse(const std::string& key, std::string expected)
+    {
+        const bool known =
+            std::any_of(problems_.begin(), problems_.end(), [&](const Problem& problem) {
+                return problem.key == key || key.starts_with(problem.key + ".");
+            });
+        if (!known) {
+            problems_.push_back(at(key, std::move(expected)));
+        }
+    }
+
+    void warn(const std::string& key, std::string text)
+    {
+        auto problem = at(key, {});
+        problem.warning = true;
+        snapshot_.warnings.push_back(problem.to_string() + std::move(text));
+    }
+
+    void check_unique(std::set<std::string>& names, const std::string& name, const std::string& key)
+    {
+        if (!name.empty() && !names.insert(name).second) {
+            refuse(key, "a name that no other entry has; got " + yaml_text(name));
+        }
+    }
+
+    void check_listeners()
+    {
+        auto& listeners = snapshot_.server.listeners;
+        if (listeners.empty()) {
+            refuse("server.listeners", "at least one listener");
+        }
+        std::set<std::string> names;
+        std::set<std::string> addresses;
+        for (std::size_t i = 0; i < listeners.size(); ++i) {
+            check_unique(names, listeners[i].name, indexed("server.listeners", i, "name"));
+            check_address(addresses, listeners[i], indexed("server.listeners", i, "address"));
+            if (listeners[i].proxy_protocol && snapshot_.server.trusted_proxies.empty()) {
+                warn(indexed("server.listeners", i, "proxy_protocol"),
+                     "server.trusted_proxies is empty: no PROXY header will be believed");
+            }
+        }
+        const auto& proxies = snapshot_.server.trusted_proxies;
+        for (std::size_t i = 0; i < proxies.size(); ++i) {
+            if (!is_address_or_cidr(proxies[i])) {
+                refuse("server.trusted_proxies[" + std::to_string(i) + "]",
+                       "an address or a CIDR such as 10.0.0.0/8");
+            }
+        }
+    }
+
+    void check_address(std::set<std::string>& addresses, const edge::ListenerSettings& listener,
+                       const std::string& key)
+    {
+        const auto parsed = parse_host_port(listener.address);
+        if (!parsed) {
+            refuse(key, "host:port or [v6]:port with a port from 0 to 65535; got " +
+                            yaml_text(listener.address));
+            return;
+        }
+        if (parsed->port != 0 && !addresses.insert(listener.address).second) {
+            refuse(key,
+                   "an address that no other listener has; got " + yaml_text(listener.address));
+        }
+        const bool serves_traffic =
+            listener.serves(edge::Role::gateway) || listener.serves(edge::Role::forward);
+        const auto& auth = snapshot_.auth;
+        if (serves_traffic && auth.mode == auth::Mode::open && !auth.allow_open &&
+            !is_loopback(parsed->host)) {
+            refuse(key,
+                   "a loopback address while auth.mode is open (or auth.allow_open: true); got " +
+                       yaml_text(listener.address));
+        }
+    }
+
+    void check_limits()
+    {
+        if (snapshot_.pipeline.max_body_bytes > snapshot_.pipeline.max_buffered_bytes) {
+            const std::string key = given("limits.max_buffered_bytes") ? "limits.max_buffered_bytes"
+                                                                       : "limits.max_body_bytes";
+            refuse(key, "limits.max_body_bytes to be at most limits.max_buffered_bytes");
+        }
+    }
+
+    void check_backends()
+    {
+        auto& backends = snapshot_.upstream.backends;
+        std::set<std::string> names;
+        for (std::size_t i = 0; i < backends.size(); ++i) {
+            const auto key = [i](std::string_view name) { return indexed("backends", i, name); };
+            check_unique(names, backends[i].name, key("name"));
+            if (!is_backend_name(backends[i].name)) {
+                refuse(key("name"),
+                       "a name of a-z, 0-9, _ and -; got " + yaml_text(backends[i].name));
+            }
+            check_base_url(backends[i], key("base_url"));
+            check_keys(backends[i], i);
+            check_headers(backends[i], key("headers"));
+            check_reach(backends[i], i);
+            for (std::size_t n = 0; n < backends[i].models.size(); ++n) {
+                if (backends[i].models[n].empty()) {
+                    refuse(key("models") + "[" + std::to_string(n) + "]",
+                           "a pattern of model names; got an empty text");
+                }
+            }
+        }
+        const bool gateway =
+            std::any_of(snapshot_.server.listeners.begin(), snapshot_.server.listeners.end(),
+                        [](const auto& listener) { return listener.serves(edge::Role::gateway); });
+        const bool usable = std::any_of(backends.begin(), backends.end(),
+                                        [](const auto& b) { return !b.disabled; });
+        if (gateway && !usable) {
+            warn("backends", "there is no usable backend: the gateway will answer no request");
+        }
+    }
+
+    void check_base_url(const upstream::BackendSettings& backend, const std::string& key)
+    {
+        const bool needed = backend.provider == upstream::Provider::openai;
+        if ((needed || !backend.base_url.empty()) &&
+            !is_http_url(backend.base_url, {.userinfo = false, .path = true})) {
+            refuse(key, "http(s)://host[:port][/path] without user, query and fragment");
+        }
+    }
+
+    void check_keys(upstream::BackendSettings& backend, std::size_t index)
+    {
+        int ways = 0;
+        std::string used;
+        for (const auto* name : {"api_key", "api_keys", "api_key_file"}) {
+            const auto key = indexed("backends", index, name);
+            if (given(key)) {
+                ++ways;
+                used = key;
+            }
+        }
+        if (ways > 1) {
+            refuse(used, "only one of api_key, api_keys and api_key_file");
+            return;
+        }
+        for (const auto& secret : backend.api_keys) {
+            if (!is_visible(secret.reveal())) {
+                refuse(used, "a secret of visible ASCII characters, without spaces and line ends");
+            }
+        }
+        if (ways == 1 && backend.api_keys.empty()) {
+            backend.disabled = true;
+            warn(used, "resolves to nothing: backend '" + backend.name + "' is disabled");
+        }
+    }
+
+    void check_headers(const upstream::BackendSettings& backend, const std::string& key)
+    {
+        std::set<std::string> seen;
+        for (const auto& [name, value] : backend.headers) {
+            const auto entry = key + "." + name;
+            std::string folded;
+            std::transform(name.begin(), name.end(), std::back_inserter(folded), core::lower);
+            if (!is_header_name(name)) {
+                refuse(entry, "a header field name");
+            } else if (is_reserved_header(name)) {
+                refuse(entry, "a header field that the proxy does not set itself");
+            } else if (!is_header_value(value)) {
+                refuse(entry, "a header field value without control characters");
+            } else if (!seen.insert(folded).second) {
+                refuse(entry, "each header field once; case does not count");
+            }
+        }
+    }
+
+    void check_reach(const upstream::BackendSettings& backend, std::size_t index)
+    {
+        const auto& tls = backend.tls;
+        if (tls.certificate.empty() != tls.key.empty()) {
+            const auto* missing = tls.key.empty() ? "tls.key" : "tls.certificate";
+            refuse(indexed("backends", index, missing), "certificate and key to be named together");
+        }
+        if (tls.insecure_skip_verify) {
+            warn(indexed("backends", index, "tls.insecure_skip_verify"),
+                 "the certificate of backend '" + backend.name + "' is not verified");
+        }
+        if (!backend.proxy.empty() &&
+            !is_http_url(backend.proxy, {.userinfo = true, .path = false})) {
+            refuse(indexed("backends", index, "proxy"), "http(s)://[user:pass@]host:port");
+        }
+    }
+
+    void check_default_backend()
+    {
+        const auto& name = snapshot_.pipeline.default_backend;
+        if (name.empty()) {
+            return;
+        }
+        const auto& backends = snapshot_.upstream.backends;
+        const auto found = std::find_if(backends.begin(), backends.end(),
+                                        [&](const auto& b) { return b.name == name; });
+        if (found == backends.end()) {
+            refuse("default_backend", "the name of a backend; got " + yaml_text(name));
+        } else if (found->disabled) {
+            warn("default_backend", "names the disabled backend '" + name + "'");
+        }
+    }
+
+    void check_auth()
+    {
+        const auto& tokens = snapshot_.auth.static_tokens;
+        std::set<std::string> names;
+        for (std::size_t i = 0; i < tokens.size(); ++i) {
+            check_unique(names, tokens[i].name, indexed("auth.static_tokens", i, "name"));
+            check_token(i);
+        }
+        if (snapshot_.auth.mode == auth::Mode::token && tokens.empty()) {
+            warn("auth.static_tokens", "there is no token: every request will be refused");
+        }
+    }
+
+    void check_token(std::size_t index)
+    {
+        const auto& tokens = snapshot_.auth.static_tokens;
+        const auto key = indexed("auth.static_tokens", index, "token");
+        const auto file = indexed("auth.static_tokens", index, "token_file");
+        const auto& shown = given(file) ? file : key;
+        const auto& text = tokens[index].token;
+        if (given(key) && given(file)) {
+            refuse(file, "only one of token and token_file");
+        } else if (given(key) || given(file)) {
+            if (text.empty() || !is_visible(text.reveal())) {
+                refuse_token(key, file, "a token of visible ASCII characters, without spaces");
+            }
+        } else {
+            refuse(key, "a value, token or token_file; got nothing");
+        }
+        for (std::size_t other = 0; other < index; ++other) {
+            if (!text.empty() && tokens[other].token == text) {
+                refuse(shown, "a token that no other entry has");
+            }
+        }
+    }
+
+    void refuse_token(const std::string& key, const std::string& file, std::string expected)
+    {
+        refuse(given(file) ? file : key, std::move(expected));
+    }
+
+    Snapshot& snapshot_;
+    std::vector<Problem>& problems_;
+};
+
+}  // namespace
+
+void validate(Snapshot& snapshot, std::vector<Problem>& problems)
+{
+    Validator(snapshot, problems).run();
+}
+
+}  // namespace llmproxy::config

@@ -1,0 +1,95 @@
+#include "llmproxy/core/text.hpp"
+
+namespace llmproxy::core {
+namespace {
+
+/// Length of the well-formed UTF-8 sequence (RFC 3629) at the front of `text`, or 0.
+std::size_t utf8_length(std::string_view text) noexcept
+{
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    const auto tail = [&](std::size_t i) { return i < text.size() && (byte(i) & 0xc0) == 0x80; };
+    const unsigned char first = byte(0);
+    if (first < 0x80) {
+        return 1;
+    }
+    if (first >= 0xc2 && first <= 0xdf) {
+        return tail(1) ? 2 : 0;
+    }
+    if (first >= 0xe0 && first <= 0xef) {
+        const bool ok = tail(1) && tail(2) && !(first == 0xe0 && byte(1) < 0xa0) &&
+                        !(first == 0xed && byte(1) > 0x9f);
+        return ok ? 3 : 0;
+    }
+    if (first >= 0xf0 && first <= 0xf4) {
+        const bool ok = tail(1) && tail(2) && tail(3) && !(first == 0xf0 && byte(1) < 0x90) &&
+                        !(first == 0xf4 && byte(1) > 0x8f);
+        return ok ? 4 : 0;
+    }
+    return 0;
+}
+
+}  // namespace
+
+bool glob_match(std::string_view pattern, std::string_view text) noexcept
+{
+    std::size_t p = 0;
+    std::size_t t = 0;
+    std::size_t star = std::string_view::npos;
+    std::size_t resume = 0;
+    while (t < text.size()) {
+        if (p < pattern.size() && pattern[p] == '*') {
+            star = p++;
+            resume = t;
+        } else if (p < pattern.size() && pattern[p] == text[t]) {
+            ++p;
+            ++t;
+        } else if (star != std::string_view::npos) {
+            p = star + 1;
+            t = ++resume;
+        } else {
+            return false;
+        }
+    }
+    while (p < pattern.size() && pattern[p] == '*') {
+        ++p;
+    }
+    return p == pattern.size();
+}
+
+void append_json_escaped(std::string& out, std::string_view text)
+{
+    constexpr std::string_view kHex = "0123456789abcdef";
+    for (std::size_t i = 0; i < text.size();) {
+        const char c = text[i];
+        const auto u = static_cast<unsigned char>(c);
+        if (u >= 0x80) {
+            const auto length = utf8_length(text.substr(i));
+            if (length == 0) {
+                out += "\xEF\xBF\xBD";
+                ++i;
+            } else {
+                out.append(text, i, length);
+                i += length;
+            }
+            continue;
+        }
+        ++i;
+        switch (c) {
+        case '"': out += "\\\""; break;
+        case '\\': out += "\\\\"; break;
+        case '\n': out += "\\n"; break;
+        case '\r': out += "\\r"; break;
+        case '\t': out += "\\t"; break;
+        default:
+            if (u < 0x20 || u == 0x7f) {
+                out += "\\u00";
+                out += kHex[u >> 4];
+                out += kHex[u & 15];
+            } else {
+                out += c;
+            }
+        }
+    }
+}
+
+}  // namespace llmproxy::core

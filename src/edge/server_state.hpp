@@ -1,0 +1,72 @@
+#pragma once
+
+#include "llmproxy/edge/server.hpp"
+#include "llmproxy/net/cidr.hpp"
+
+#include <atomic>
+#include <list>
+#include <map>
+#include <mutex>
+#include <openssl/ssl.h>
+#include <vector>
+
+namespace llmproxy::edge {
+
+class Session;
+
+/// What of the settings sessions use. Immutable; a connection takes the newest for each request.
+struct Current {
+    Settings settings;
+    std::vector<net::Cidr> trusted;
+    std::map<std::string, std::shared_ptr<SSL_CTX>, std::less<>> tls;  ///< by listener
+};
+
+/// All sessions, and which of them are between two requests, the longest first.
+/// Thread safety: every member may be called concurrently; a place belongs to one session.
+class Registry {
+public:
+    /// A session's place; made by `add`, given back by `remove`.
+    struct Place {
+        std::list<std::weak_ptr<Session>>::iterator at;
+        bool idle = true;
+    };
+
+    [[nodiscard]] Place add();
+    void name(Place& place, std::weak_ptr<Session> session);
+    void remove(Place& place) noexcept;
+    /// The session waits for a request: it may be closed to make room.
+    void set_idle(Place& place, bool idle) noexcept;
+
+    /// Asks up to `count` idle sessions to end, the longest idle first; how many were asked.
+    std::size_t evict(std::size_t count);
+    /// Asks every session to end.
+    void stop_all();
+    [[nodiscard]] std::size_t size() const noexcept { return size_.load(); }
+
+private:
+    std::mutex mutex_;
+    std::list<std::weak_ptr<Session>> idle_;
+    std::list<std::weak_ptr<Session>> busy_;
+    std::atomic<std::size_t> size_{0};
+};
+
+/// Shared by the server, its listeners and its sessions.
+struct Server::State {
+    State(ServerParts the_parts) : parts(the_parts) {}
+
+    [[nodiscard]] std::shared_ptr<const Current> current() const
+    {
+        const std::lock_guard lock(mutex);
+        return now;
+    }
+
+    ServerParts parts;
+    mutable std::mutex mutex;
+    std::shared_ptr<const Current> now;
+    std::vector<std::shared_ptr<Listener>> listeners;
+    Registry registry;
+    std::atomic<std::size_t> active{0};
+    std::atomic<bool> draining{false};
+};
+
+}  // namespace llmproxy::edge

@@ -1,0 +1,73 @@
+#include "llmproxy/handlers/handlers.hpp"
+
+namespace llmproxy::handlers {
+namespace {
+
+using core::Errc;
+using core::Failure;
+using core::Origin;
+
+core::Task<void> answer(http::Exchange& exchange, unsigned status, std::string_view fields,
+                        std::string body)
+{
+    exchange.record.bytes_out = body.size();
+    auto written = co_await exchange.reply(status, fields, body);
+    if (!written) {
+        exchange.record.outcome = written.error().info().code;
+    }
+}
+
+bool is_read(const http::Exchange& exchange)
+{
+    const auto verb = exchange.head().verb;
+    return verb == http::Verb::get || verb == http::Verb::head;
+}
+
+core::Task<void> refuse_method(http::Exchange& exchange)
+{
+    const Failure failure(Errc::method_not_allowed, Origin::client);
+    co_await exchange.reply_error(failure, "Allow: GET, HEAD\r\n");
+}
+
+}  // namespace
+
+core::Task<void> Health::handle(http::Exchange& exchange)
+{
+    exchange.record.route = "health";
+    if (!is_read(exchange)) {
+        co_await refuse_method(exchange);
+        co_return;
+    }
+    std::string reason;
+    if (exchange.head().target.starts_with("/readyz")) {
+        reason = not_ready_();
+    }
+    constexpr std::string_view kFields = "Content-Type: text/plain; charset=utf-8\r\n"
+                                         "Cache-Control: no-store\r\n";
+    std::string body = reason.empty() ? "ok\n" : reason + "\n";
+    co_await answer(exchange, reason.empty() ? 200 : 503, kFields, std::move(body));
+}
+
+core::Task<void> MetricsPage::handle(http::Exchange& exchange)
+{
+    exchange.record.route = "metrics";
+    if (!is_read(exchange)) {
+        co_await refuse_method(exchange);
+        co_return;
+    }
+    std::string fields;
+    http::append_field(fields, "Content-Type", telemetry::kMetricsContentType);
+    auto page = metrics_.render();
+    co_await answer(exchange, 200, fields, std::move(page));
+}
+
+core::Task<void> OpenAi::handle(http::Exchange& exchange)
+{
+    co_await gateway_.serve(exchange);
+    const auto& record = exchange.record;
+    if (record.outcome != "ok" && record.attempts == 0) {
+        metrics_.rejected(exchange.refused);
+    }
+}
+
+}  // namespace llmproxy::handlers

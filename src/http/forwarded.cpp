@@ -1,0 +1,70 @@
+#include "llmproxy/http/forwarded.hpp"
+
+#include "llmproxy/core/text.hpp"
+
+#include <algorithm>
+#include <optional>
+
+namespace llmproxy::http {
+namespace {
+
+namespace ip = boost::asio::ip;
+
+std::optional<ip::address> parse_hop(std::string_view text) noexcept
+{
+    if (!text.empty() && text.front() == '[') {
+        const auto end = text.find(']');
+        if (end == std::string_view::npos || (end + 1 < text.size() && text[end + 1] != ':')) {
+            return std::nullopt;
+        }
+        text = text.substr(1, end - 1);
+    } else if (std::count(text.begin(), text.end(), ':') == 1) {
+        text = text.substr(0, text.find(':'));
+    }
+    if (text.empty() || text.size() > 45) {
+        return std::nullopt;
+    }
+    boost::system::error_code code;
+    const auto address = ip::make_address(text, code);
+    if (code) {
+        return std::nullopt;
+    }
+    return net::normalise(address);
+}
+
+}  // namespace
+
+bool is_trusted(const ip::address& address, std::span<const net::Cidr> trusted) noexcept
+{
+    return std::any_of(trusted.begin(), trusted.end(),
+                       [&](const net::Cidr& block) { return block.contains(address); });
+}
+
+ip::address forwarded_client(const ip::address& peer, std::span<const std::string_view> values,
+                             std::span<const net::Cidr> trusted) noexcept
+{
+    ip::address client = net::normalise(peer);
+    for (auto value = values.rbegin(); value != values.rend(); ++value) {
+        std::string_view rest = *value;
+        while (!rest.empty()) {
+            const auto comma = rest.rfind(',');
+            const bool first = comma == std::string_view::npos;
+            const auto item = core::trim(first ? rest : rest.substr(comma + 1));
+            rest = first ? std::string_view() : rest.substr(0, comma);
+            if (item.empty()) {
+                continue;
+            }
+            if (!is_trusted(client, trusted)) {
+                return client;
+            }
+            const auto hop = parse_hop(item);
+            if (!hop) {
+                return client;
+            }
+            client = *hop;
+        }
+    }
+    return client;
+}
+
+}  // namespace llmproxy::http

@@ -1,0 +1,414 @@
+#include "llmproxy/net/stream.hpp"
+
+#include "llmproxy/net/tls_context.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <array>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+namespace llmproxy::net {
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+constexpr std::size_t kRecord = 16 * 1024;
+constexpr std::size_t kMaxPieces = 64;
+
+error_code errno_code() noexcept
+{
+    return {errno, boost::system::system_category()};
+}
+
+class TlsCategory final : public boost::system::error_category {
+public:
+    const char* name() const noexcept override { return "tls"; }
+    std::string message(int value) const override
+    {
+        if (value == 0) {
+            return "the TLS stream ended without close_notify";
+        }
+        const char* reason = ERR_reason_error_string(static_cast<unsigned long>(value));
+        return reason == nullptr ? "TLS error " + std::to_string(value) : reason;
+    }
+};
+
+const TlsCategory& tls_category()
+{
+    static const TlsCategory category;
+    return category;
+}
+
+}  // namespace
+
+error_code truncated_error() noexcept
+{
+    // boost's error_code treats value 0 as success unless told otherwise.
+    return {SSL_R_UNEXPECTED_EOF_WHILE_READING | (ERR_LIB_SSL << ERR_LIB_OFFSET), tls_category()};
+}
+
+error_code tls_error(unsigned long openssl_code) noexcept
+{
+    const auto value = static_cast<int>(openssl_code & 0x7fffffffUL);
+    return value == 0 ? truncated_error() : error_code(value, tls_category());
+}
+
+bool is_tls_error(const error_code& code) noexcept
+{
+    return code.category() == tls_category();
+}
+
+Stream::Stream(Socket socket) : socket_(std::move(socket))
+{
+    error_code ignored;  // a socket that has just been reset fails at its first read instead
+    socket_.non_blocking(true, ignored);
+    const int fd = socket_.native_handle();
+    ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+    const int on = 1;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+Stream::~Stream() = default;
+
+error_code Stream::ssl_failure(int returned) noexcept
+{
+    const int kind = SSL_get_error(ssl_.get(), returned);
+    const int system = errno;
+    switch (kind) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE: return asio::error::would_block;
+    case SSL_ERROR_ZERO_RETURN: return asio::error::eof;
+    case SSL_ERROR_SYSCALL:
+        broken_ = true;
+        return system == 0 ? truncated_error()
+                           : error_code(system, boost::system::system_category());
+    default: {
+        broken_ = true;
+        const auto code = ERR_peek_error();
+        ERR_clear_error();
+        return tls_error(code);
+    }
+    }
+}
+
+core::Task<IoResult<void>> Stream::wait(bool for_read)
+{
+    auto [code] =
+        co_await socket_.async_wait(for_read ? Socket::wait_read : Socket::wait_write, kTuple);
+    if (code) {
+        co_return code;
+    }
+    co_return IoResult<void>();
+}
+
+core::Task<IoResult<void>> Stream::handshake()
+{
+    for (;;) {
+        ERR_clear_error();
+        errno = 0;
+        const int returned = SSL_do_handshake(ssl_.get());
+        if (returned == 1) {
+            co_return IoResult<void>();
+        }
+        const bool for_read = SSL_want_write(ssl_.get()) == 0;
+        const auto code = ssl_failure(returned);
+        if (code != asio::error::would_block) {
+            broken_ = true;
+            co_return code == asio::error::eof ? truncated_error() : code;
+        }
+        auto waited = co_await wait(for_read);
+        if (!waited) {
+            broken_ = true;
+            co_return waited.error();
+        }
+    }
+}
+
+core::Task<IoResult<void>> Stream::accept_tls(std::shared_ptr<SSL_CTX> context)
+{
+    ssl_.reset(SSL_new(context.get()));
+    context_ = std::move(context);
+    if (!ssl_ || SSL_set_fd(ssl_.get(), socket_.native_handle()) != 1) {
+        co_return tls_error(ERR_get_error());
+    }
+    SSL_set_accept_state(ssl_.get());
+    co_return co_await handshake();
+}
+
+core::Task<IoResult<void>> Stream::connect_tls(std::shared_ptr<SSL_CTX> context, std::string host)
+{
+    ssl_.reset(SSL_new(context.get()));
+    context_ = std::move(context);
+    if (!ssl_ || SSL_set_fd(ssl_.get(), socket_.native_handle()) != 1) {
+        co_return tls_error(ERR_get_error());
+    }
+    error_code not_an_address;
+    asio::ip::make_address(host, not_an_address);
+    if (not_an_address) {
+        SSL_set_hostflags(ssl_.get(), X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+        if (SSL_set_tlsext_host_name(ssl_.get(), host.c_str()) != 1 ||
+            SSL_set1_host(ssl_.get(), host.c_str()) != 1) {
+            co_return tls_error(ERR_get_error());
+        }
+    } else if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_.get()), host.c_str()) != 1) {
+        co_return tls_error(ERR_get_error());
+    }
+    offer_session(ssl_.get(), context_.get());
+    SSL_set_connect_state(ssl_.get());
+    co_return co_await handshake();
+}
+
+std::string Stream::verify_error() const
+{
+    const long code = ssl_ ? SSL_get_verify_result(ssl_.get()) : X509_V_OK;
+    return code == X509_V_OK ? std::string() : X509_verify_cert_error_string(code);
+}
+
+IoResult<std::size_t> Stream::try_read(std::span<char> into)
+{
+    if (!ssl_) {
+        const auto count = ::recv(socket_.native_handle(), into.data(), into.size(), MSG_DONTWAIT);
+        if (count >= 0) {
+            return static_cast<std::size_t>(count);
+        }
+        if (errno == EAGAIN || errno == EINTR) {
+            return error_code(asio::error::would_block);
+        }
+        return errno_code();
+    }
+    if (broken_) {
+        return error_code(asio::error::not_connected);
+    }
+    ERR_clear_error();
+    errno = 0;
+    std::size_t count = 0;
+    const int returned = SSL_read_ex(ssl_.get(), into.data(), into.size(), &count);
+    if (returned == 1) {
+        return count;
+    }
+    const auto code = ssl_failure(returned);
+    if (code == asio::error::eof) {
+        return std::size_t{0};
+    }
+    return code;
+}
+
+core::Task<IoResult<std::size_t>> Stream::read_some(std::span<char> into)
+{
+    if (!ssl_) {
+        auto [code, count] =
+            co_await socket_.async_read_some(asio::buffer(into.data(), into.size()), kTuple);
+        if (code == asio::error::eof) {
+            co_return std::size_t{0};
+        }
+        if (code) {
+            co_return code;
+        }
+        co_return count;
+    }
+    for (;;) {
+        auto got = try_read(into);
+        if (got || got.error() != asio::error::would_block) {
+            co_return got;
+        }
+        auto waited = co_await wait(SSL_want_write(ssl_.get()) == 0);
+        if (!waited) {
+            broken_ = true;
+            co_return waited.error();
+        }
+    }
+}
+
+core::Task<IoResult<void>> Stream::wait_readable()
+{
+    if (!ssl_) {
+        co_return co_await wait(true);
+    }
+    // Pending may be a part of a record only, so what counts is whether a byte can be had.
+    if (broken_ || SSL_pending(ssl_.get()) > 0) {
+        co_return IoResult<void>();
+    }
+    if (SSL_has_pending(ssl_.get()) == 1) {
+        ERR_clear_error();
+        errno = 0;
+        char byte = 0;
+        std::size_t count = 0;
+        const int returned = SSL_peek_ex(ssl_.get(), &byte, 1, &count);
+        if (returned == 1 || ssl_failure(returned) != asio::error::would_block) {
+            co_return IoResult<void>();
+        }
+    }
+    co_return co_await wait(SSL_want_write(ssl_.get()) == 0);
+}
+
+core::Task<IoResult<void>> Stream::write(std::string_view piece)
+{
+    const std::array<std::string_view, 1> pieces{piece};
+    co_return co_await write(std::span<const std::string_view>(pieces));
+}
+
+core::Task<IoResult<void>> Stream::write(std::span<const std::string_view> pieces)
+{
+    return ssl_ ? write_tls(pieces) : write_plain(pieces);
+}
+
+core::Task<IoResult<void>> Stream::write_plain(std::span<const std::string_view> pieces)
+{
+    std::size_t index = 0;   // first piece not wholly sent
+    std::size_t offset = 0;  // bytes of it already sent
+    for (;;) {
+        std::array<iovec, kMaxPieces> vectors;
+        std::size_t used = 0;
+        for (std::size_t i = index; i < pieces.size() && used < kMaxPieces; ++i) {
+            const auto rest = i == index ? pieces[i].substr(offset) : pieces[i];
+            if (!rest.empty()) {
+                vectors[used].iov_base = const_cast<char*>(rest.data());
+                vectors[used].iov_len = rest.size();
+                ++used;
+            }
+        }
+        if (used == 0) {
+            co_return IoResult<void>();
+        }
+        msghdr message{};
+        message.msg_iov = vectors.data();
+        message.msg_iovlen = used;
+        const auto sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            if (errno != EAGAIN) {
+                co_return errno_code();
+            }
+            auto waited = co_await wait(false);
+            if (!waited) {
+                co_return waited.error();
+            }
+            continue;
+        }
+        auto left = static_cast<std::size_t>(sent);
+        while (index < pieces.size() && left >= pieces[index].size() - offset) {
+            left -= pieces[index].size() - offset;
+            offset = 0;
+            ++index;
+        }
+        offset += left;
+    }
+}
+
+core::Task<IoResult<void>> Stream::write_tls(std::span<const std::string_view> pieces)
+{
+    // One flattened record per SSL_write. A retry flattens the same bytes again, so nothing is held while waiting.
+    thread_local std::array<char, kRecord> record;
+    std::size_t index = 0;
+    std::size_t offset = 0;
+    for (;;) {
+        if (broken_) {
+            co_return error_code(asio::error::not_connected);
+        }
+        std::size_t filled = 0;
+        for (std::size_t i = index; i < pieces.size() && filled < kRecord; ++i) {
+            const auto rest = i == index ? pieces[i].substr(offset) : pieces[i];
+            const auto take = std::min(rest.size(), kRecord - filled);
+            std::copy_n(rest.data(), take, record.data() + filled);
+            filled += take;
+        }
+        if (filled == 0) {
+            co_return IoResult<void>();
+        }
+        ERR_clear_error();
+        errno = 0;
+        std::size_t sent = 0;
+        const int returned = SSL_write_ex(ssl_.get(), record.data(), filled, &sent);
+        if (returned != 1) {
+            const bool for_read = SSL_want_read(ssl_.get()) == 1;
+            const auto code = ssl_failure(returned);
+            if (code != asio::error::would_block) {
+                co_return code;
+            }
+            auto waited = co_await wait(for_read);
+            if (!waited) {
+                broken_ = true;
+                co_return waited.error();
+            }
+            continue;
+        }
+        while (index < pieces.size() && sent >= pieces[index].size() - offset) {
+            sent -= pieces[index].size() - offset;
+            offset = 0;
+            ++index;
+        }
+        offset += sent;
+    }
+}
+
+void Stream::shutdown_write() noexcept
+{
+    if (ssl_ && !broken_ && SSL_is_init_finished(ssl_.get()) == 1) {
+        ERR_clear_error();
+        SSL_shutdown(ssl_.get());
+        ERR_clear_error();
+    }
+    if (socket_.is_open()) {
+        ::shutdown(socket_.native_handle(), SHUT_WR);
+    }
+}
+
+void Stream::cancel() noexcept
+{
+    error_code ignored;  // nothing to cancel is fine
+    socket_.cancel(ignored);
+}
+
+void Stream::close() noexcept
+{
+    error_code ignored;  // the descriptor is gone either way
+    socket_.close(ignored);
+}
+
+void Stream::reset() noexcept
+{
+    if (socket_.is_open()) {
+        const linger hard{1, 0};
+        ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    }
+    close();
+}
+
+bool Stream::peer_closed() noexcept
+{
+    pollfd entry{socket_.native_handle(), POLLRDHUP, 0};
+    return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+bool Stream::idle_and_alive() noexcept
+{
+    if (broken_ || !socket_.is_open()) {
+        return false;
+    }
+    char byte = 0;
+    if (!ssl_) {
+        return ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+               (errno == EAGAIN || errno == EINTR);
+    }
+    ERR_clear_error();
+    errno = 0;
+    std::size_t count = 0;
+    const int returned = SSL_peek_ex(ssl_.get(), &byte, 1, &count);
+    return returned != 1 && ssl_failure(returned) == asio::error::would_block;
+}
+
+}  // namespace llmproxy::net

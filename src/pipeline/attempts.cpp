@@ -1,0 +1,237 @@
+#include "llmproxy/core/text.hpp"
+#include "llmproxy/http/tunnel.hpp"
+#include "reply.hpp"
+#include "request_context.hpp"
+#include "upload.hpp"
+
+#include <array>
+
+namespace llmproxy::pipeline {
+namespace {
+
+using core::Errc;
+using core::Failure;
+using core::Origin;
+
+/// What one attempt came to, when it did not answer the client.
+enum class Next : std::uint8_t {
+    answered,            ///< the reply has been relayed, whole or cut
+    retry_fresh,         ///< a pooled connection was dead: once more on a new one, not counted
+    retry_without_usage  ///< the backend refuses stream_options: once more without our addition
+};
+
+/// Blanks every echo of a key in a body, leaving its length.
+void mask(std::string& body, const core::Secret& key)
+{
+    if (key.empty()) {
+        return;
+    }
+    const auto& text = key.reveal();
+    for (auto at = body.find(text); at != std::string::npos;
+         at = body.find(text, at + text.size())) {
+        body.replace(at, text.size(), text.size(), '*');
+    }
+}
+
+class Attempt {
+public:
+    Attempt(RequestContext& context, upstream::Lease& lease, const core::Secret& key)
+        : context_(context), lease_(lease), key_(key), upload_(context, lease.stream())
+    {
+    }
+
+    core::Task<core::Result<Next>> run()
+    {
+        auto result = co_await talk();
+        co_await upload_.join();
+        if (!upload_.complete() || (result && *result != Next::answered)) {
+            reusable_ = false;
+        }
+        if (!upload_.complete()) {
+            context_.exchange.keep_alive = false;
+        }
+        if (result && reusable_) {
+            lease_.keep();
+        }
+        co_return result;
+    }
+
+private:
+    core::Task<core::Result<Next>> talk()
+    {
+        auto& exchange = context_.exchange;
+        const auto sent = co_await send_request();
+        const auto asked = std::chrono::steady_clock::now();
+        if (!sent) {
+            co_return died(Failure(Errc::upstream_reset, Origin::upstream, "sending the request",
+                                   sent.error()));
+        }
+        if (context_.body_is_held || has_no_body(exchange.head())) {
+            exchange.watchdog().watch_client(true);
+        }
+        upload_.start();
+        ReplyHead reply;
+        auto got = co_await read_reply_head(context_, lease_, upload_, reply);
+        context_.upstream_time = std::chrono::steady_clock::now() - asked;
+        if (!got) {
+            const bool untouched = got.error().errc() == Errc::upstream_reset && !reply.any_byte;
+            co_return untouched ? died(got.error()) : core::Result<Next>(got.error());
+        }
+        exchange.record.times.upstream_first_byte = context_.upstream_time;
+        if (reply.head.status == 101) {
+            co_return co_await tunnel(reply);
+        }
+        if (reply.head.status == 401 && !key_.empty()) {
+            co_return Failure(Errc::upstream_credentials_rejected, Origin::upstream,
+                              "status 401 for the key of backend " + context_.backend->name());
+        }
+        Relay relay(context_, lease_, reply);
+        if (reply.head.status >= 400 && reply.head.status < 500) {
+            auto whole = co_await relay.hold_error_body();
+            if (!whole) {
+                co_return whole.error();
+            }
+            auto& body = relay.held_body();
+            const bool refused_usage = *whole && reply.head.status == 400 && context_.splice &&
+                                       body.find("stream_options") != std::string::npos;
+            if (refused_usage) {
+                context_.backend->stop_injecting_usage();
+                co_return Next::retry_without_usage;
+            }
+            mask(body, key_);
+        }
+        auto relayed = co_await relay.run();
+        if (!relayed) {
+            co_return relayed.error();
+        }
+        reusable_ = relay.clean();
+        co_return Next::answered;
+    }
+
+    core::Task<net::IoResult<void>> send_request()
+    {
+        const auto head = compose_request_head(context_, key_);
+        std::array<std::string_view, 4> pieces{head};
+        if (context_.body_is_held && context_.splice) {
+            const auto& splice = *context_.splice;
+            const std::string_view body = context_.body;
+            pieces[1] = body.substr(0, splice.offset);
+            pieces[2] = splice.text;
+            pieces[3] = body.substr(splice.offset + splice.remove);
+        } else if (context_.body_is_held) {
+            pieces[1] = context_.body;
+        }
+        context_.exchange.watchdog().expect(
+            core::Deadline::after(std::chrono::steady_clock::now(),
+                                  context_.policies->settings.write_timeout)
+                .min(context_.total));
+        co_return co_await lease_.stream().write(std::span<const std::string_view>(pieces));
+    }
+
+    /// The connection broke before anything of a reply came.
+    core::Result<Next> died(Failure failure) const
+    {
+        const auto verdict = context_.exchange.watchdog().verdict();
+        if (verdict == net::Watchdog::Verdict::expired) {
+            return Failure(Errc::upstream_timeout, Origin::upstream, failure.detail());
+        }
+        if (verdict == net::Watchdog::Verdict::client_gone) {
+            return Failure(Errc::client_gone, Origin::client, failure.detail());
+        }
+        const auto verb = context_.exchange.head().verb;
+        const bool bare = has_no_body(context_.exchange.head()) &&
+                          (verb == http::Verb::get || verb == http::Verb::head);
+        const bool repeatable = context_.body_is_held || bare;
+        if (lease_.reused() && repeatable) {
+            return Next::retry_fresh;
+        }
+        return failure;
+    }
+
+    core::Task<core::Result<Next>> tunnel(ReplyHead& reply)
+    {
+        auto& exchange = context_.exchange;
+        std::string head;
+        http::append_status_line(head, 101, reply.head.reason);
+        for (const auto& field : reply.head.fields) {
+            const bool ours = field.id != http::FieldName::connection &&
+                              field.id != http::FieldName::upgrade && http::is_hop_by_hop(field);
+            if (!ours) {
+                http::append_field(head, field.name, field.value);
+            }
+        }
+        http::append_field(head, "x-llm-proxy-request-id", exchange.record.request_id);
+        http::append_field(head, "x-llm-proxy-backend", exchange.record.backend);
+        head += "\r\n";
+        exchange.record.status = 101;
+        exchange.record.stream = true;
+        exchange.keep_alive = false;
+        const std::array<std::string_view, 1> pieces{head};
+        auto written = co_await exchange.write(std::span<const std::string_view>(pieces));
+        if (!written) {
+            co_return written.error();
+        }
+        const auto end = co_await http::relay_tunnel(
+            exchange.client(), exchange.buffer(), lease_.stream(), lease_.buffer(),
+            exchange.watchdog(), context_.policies->settings.stream_idle_timeout);
+        exchange.record.bytes_in = end.from_client;
+        exchange.record.bytes_out = end.from_upstream;
+        co_return Next::answered;
+    }
+
+    RequestContext& context_;
+    upstream::Lease& lease_;
+    const core::Secret& key_;
+    Upload upload_;
+    bool reusable_ = false;
+};
+
+void plan_usage(RequestContext& context)
+{
+    context.splice.reset();
+    context.hides_usage = false;
+    const bool wanted = context.facts && context.facts->stream &&
+                        openai::takes_stream_options(context.route) &&
+                        !context.facts->wants_usage() && context.backend->injects_usage();
+    if (wanted) {
+        context.splice = openai::usage_splice(*context.facts);
+        context.hides_usage = context.splice.has_value();
+    }
+}
+
+}  // namespace
+
+core::Task<core::Result<void>> run_attempts(RequestContext& context)
+{
+    auto& exchange = context.exchange;
+    auto& watchdog = exchange.watchdog();
+    bool fresh = false;
+    for (;;) {
+        plan_usage(context);
+        const auto now = std::chrono::steady_clock::now();
+        const auto queue_until =
+            core::Deadline::after(now, context.policies->settings.queue_timeout).min(context.total);
+        auto lease = co_await context.backend->lease(fresh, queue_until, watchdog);
+        if (!lease) {
+            co_return lease.error();
+        }
+        if (!fresh) {
+            ++exchange.record.attempts;
+        }
+        watchdog.guard_upstream(&lease->stream());
+        const auto& key = context.backend->next_key();
+        Attempt attempt(context, *lease, key);
+        auto next = co_await attempt.run();
+        watchdog.guard_upstream(nullptr);
+        if (!next) {
+            co_return next.error();
+        }
+        if (*next == Next::answered) {
+            co_return core::Result<void>();
+        }
+        fresh = *next == Next::retry_fresh;
+        watchdog.watch_client(false);
+    }
+}
+
+}  // namespace llmproxy::pipeline

@@ -1,0 +1,252 @@
+#include "llmproxy/pipeline/gateway.hpp"
+
+#include "llmproxy/core/text.hpp"
+#include "llmproxy/pipeline/policies.hpp"
+#include "llmproxy/upstream/slot.hpp"
+#include "model_list.hpp"
+#include "request_context.hpp"
+
+namespace llmproxy::pipeline {
+namespace {
+
+using core::Errc;
+using core::Failure;
+using core::Origin;
+using http::FieldName;
+
+core::Result<void> route(RequestContext& context)
+{
+    const auto& head = context.exchange.head();
+    auto target = http::parse_origin_form(head.target);
+    if (!target) {
+        return target.error();
+    }
+    context.target = *target;
+    context.route = openai::route_of(target->path);
+    auto& record = context.exchange.record;
+    record.route = openai::to_string(context.route);
+
+    const std::string own = "llm-proxy-" + context.instance;
+    for (const auto& field : head.fields) {
+        if (field.id == FieldName::via && field.value.find(own) != std::string_view::npos) {
+            return Failure(Errc::loop_detected, Origin::client, "own name in Via");
+        }
+    }
+    if (openai::is_inference(context.route) && head.verb != http::Verb::post) {
+        return Failure(Errc::method_not_allowed, Origin::client, std::string(head.method));
+    }
+    context.upgrade = context.route == openai::Route::realtime &&
+                      head.fields.lists(FieldName::connection, "upgrade") &&
+                      core::iequals(head.fields.get(FieldName::upgrade), "websocket") &&
+                      head.verb == http::Verb::get && has_no_body(head);
+    return {};
+}
+
+/// The key that browsers put among the realtime subprotocols; empty if there is none.
+std::string_view subprotocol_key(const http::RequestHead& head)
+{
+    std::string_view key;
+    core::for_each_item(head.fields.get(FieldName::sec_websocket_protocol),
+                        [&](std::string_view item) {
+                            if (item.starts_with(auth::kKeySubprotocolPrefix)) {
+                                key = item.substr(auth::kKeySubprotocolPrefix.size());
+                            }
+                        });
+    return key;
+}
+
+core::Result<void> authenticate(RequestContext& context)
+{
+    const auto& head = context.exchange.head();
+    auth::Credentials credentials;
+    credentials.authorization = head.fields.get(FieldName::authorization);
+    credentials.x_api_key = head.fields.get("x-api-key");
+    credentials.api_key = head.fields.get("api-key");
+    if (context.upgrade && credentials.authorization.empty() && credentials.x_api_key.empty()) {
+        credentials.x_api_key = subprotocol_key(head);
+    }
+    auto principal = context.policies->authenticator->authenticate(credentials);
+    if (!principal) {
+        return principal.error();
+    }
+    context.exchange.record.token = principal->name;
+    return {};
+}
+
+/// The backend for a model, or the default one for routes without a model.
+core::Result<void> choose_backend(RequestContext& context, std::optional<std::string_view> named)
+{
+    const auto& backends = *context.policies->backends;
+    if (named) {
+        const auto model = *named;
+        context.exchange.record.model = model;
+        context.backend = backends.choose(model);
+        if (!context.backend) {
+            std::string message = "The model `";
+            message.append(model.substr(0, 200))
+                .append("` does not exist or you do not have access to it.");
+            return Failure(Errc::model_not_found, Origin::client)
+                .say(std::move(message))
+                .at("model");
+        }
+        return {};
+    }
+    const auto& wanted = context.policies->settings.default_backend;
+    if (!wanted.empty()) {
+        context.backend = backends.by_name(wanted);
+    } else if (backends.all().size() == 1) {
+        context.backend = backends.all().front();
+    }
+    if (!context.backend) {
+        return Failure(Errc::not_found, Origin::self, "no default_backend for this route")
+            .say("No backend is configured for this path.");
+    }
+    return {};
+}
+
+/// The `model` of a query, for realtime connections.
+std::string_view query_model(std::string_view query)
+{
+    while (!query.empty()) {
+        const auto end = query.find('&');
+        const auto item = query.substr(0, end);
+        if (item.starts_with("model=")) {
+            return item.substr(6);
+        }
+        if (end == std::string_view::npos) {
+            break;
+        }
+        query.remove_prefix(end + 1);
+    }
+    return {};
+}
+
+}  // namespace
+
+std::shared_ptr<const Policies>
+make_policies(Settings settings, std::shared_ptr<const auth::Authenticator> authenticator,
+              std::shared_ptr<const upstream::Backends> backends)
+{
+    auto policies = std::make_shared<Policies>();
+    policies->settings = std::move(settings);
+    policies->authenticator = std::move(authenticator);
+    policies->backends = std::move(backends);
+    policies->models = std::make_shared<ModelList>();
+    return policies;
+}
+
+Gateway::Gateway(std::shared_ptr<const Policies> policies, std::string instance)
+    : policies_(std::move(policies)), instance_(std::move(instance)),
+      admission_(policy::AdmissionLimits{policies_->settings.max_concurrent_requests,
+                                         policies_->settings.max_queued_requests}),
+      buffered_(policies_->settings.max_buffered_bytes)
+{
+}
+
+Gateway::~Gateway() = default;
+
+void Gateway::replace(std::shared_ptr<const Policies> policies)
+{
+    const std::lock_guard lock(mutex_);
+    policies_ = std::move(policies);
+    admission_.set_limits(policy::AdmissionLimits{policies_->settings.max_concurrent_requests,
+                                                  policies_->settings.max_queued_requests});
+    buffered_.set_limit(policies_->settings.max_buffered_bytes);
+}
+
+std::shared_ptr<const Policies> Gateway::policies() const
+{
+    const std::lock_guard lock(mutex_);
+    return policies_;
+}
+
+core::Task<void> Gateway::serve(http::Exchange& exchange)
+{
+    auto result = co_await take_through_phases(exchange);
+    exchange.watchdog().watch_client(false);
+    exchange.watchdog().guard_upstream(nullptr);
+    if (!result) {
+        co_await exchange.reply_error(result.error());
+    }
+}
+
+core::Task<core::Result<void>> Gateway::take_through_phases(http::Exchange& exchange)
+{
+    RequestContext context(exchange, policies(), instance_);
+    const auto& settings = context.policies->settings;
+    context.total = core::Deadline::after(exchange.started, settings.total_timeout);
+
+    auto routed = route(context);
+    if (!routed) {
+        co_return routed;
+    }
+    auto known = authenticate(context);
+    if (!known) {
+        co_return known;
+    }
+
+    // admit
+    const auto arrived = std::chrono::steady_clock::now();
+    exchange.watchdog().watch_client(true);
+    const auto queue_until =
+        core::Deadline::after(arrived, settings.queue_timeout).min(context.total);
+    auto permit = co_await upstream::wait_for_slot(admission_, queue_until, exchange.watchdog());
+    context.waited = std::chrono::steady_clock::now() - arrived;
+    exchange.record.times.queue = context.waited;
+    if (!permit) {
+        co_return permit.error();
+    }
+    exchange.watchdog().watch_client(false);
+
+    if (context.route == openai::Route::models && exchange.head().verb == http::Verb::get) {
+        co_return co_await context.policies->models->answer(context);
+    }
+
+    const auto& framing = exchange.head().framing;
+    if (!openai::is_inference(context.route) && framing.kind == http::Framing::Kind::length &&
+        framing.length > settings.max_upload_bytes) {
+        co_return Failure(Errc::request_too_large, Origin::client)
+            .say("The request body is larger than the limit of " +
+                 std::to_string(settings.max_upload_bytes) + " bytes.");
+    }
+
+    // the body, as far as it decides anything
+    std::optional<std::string_view> model;
+    std::string sniffed;
+    if (openai::is_inference(context.route)) {
+        context.held = buffered_.hold();
+        auto held = co_await hold_body(context);
+        if (!held) {
+            co_return held;
+        }
+        if (context.facts->model) {
+            model = *context.facts->model;
+        }
+    } else if (context.route == openai::Route::realtime) {
+        const auto asked = query_model(context.target.query);
+        if (!asked.empty()) {
+            model = asked;
+        }
+    } else if (exchange.head()
+                   .fields.get(FieldName::content_type)
+                   .starts_with("multipart/form-data")) {
+        auto found = co_await sniff_multipart_model(context);
+        if (!found) {
+            co_return found.error();
+        }
+        sniffed = std::move(*found);
+        if (!sniffed.empty()) {
+            model = sniffed;
+        }
+    }
+    auto chosen = choose_backend(context, model);
+    if (!chosen) {
+        co_return chosen;
+    }
+    exchange.record.backend = context.backend->name();
+    exchange.record.upstream = context.backend->address();
+
+    co_return co_await run_attempts(context);
+}
+
+}  // namespace llmproxy::pipeline

@@ -1,0 +1,223 @@
+#include "model_list.hpp"
+
+#include "llmproxy/telemetry/log.hpp"
+
+#include <boost/asio/error.hpp>
+
+namespace llmproxy::pipeline {
+namespace {
+
+using core::Errc;
+using core::Failure;
+using core::Origin;
+
+constexpr std::chrono::minutes kFresh{5};
+constexpr std::size_t kMaxHead = 32 * 1024;
+constexpr std::size_t kMaxList = 4 * 1024 * 1024;
+
+Failure bad(const char* why)
+{
+    return {Errc::upstream_bad_response, Origin::upstream, why};
+}
+
+core::Failure lost(const RequestContext& context, const boost::system::error_code& cause)
+{
+    using Verdict = net::Watchdog::Verdict;
+    switch (context.exchange.watchdog().verdict()) {
+    case Verdict::expired:
+        return {Errc::upstream_timeout, Origin::upstream, "listing models", cause};
+    case Verdict::client_gone: return {Errc::client_gone, Origin::client, "listing models", cause};
+    case Verdict::stopped: return {Errc::cancelled, Origin::self, "listing models", cause};
+    case Verdict::none: break;
+    }
+    return {Errc::upstream_reset, Origin::upstream, "listing models", cause};
+}
+
+}  // namespace
+
+core::Task<core::Result<std::string>> ModelList::fetch(RequestContext& context,
+                                                       std::shared_ptr<upstream::Backend> backend)
+{
+    auto& watchdog = context.exchange.watchdog();
+    const auto now = std::chrono::steady_clock::now();
+    const auto& settings = context.policies->settings;
+    const auto queue_until = core::Deadline::after(now, settings.queue_timeout).min(context.total);
+    for (bool fresh = false;; fresh = true) {
+        auto lease = co_await backend->lease(fresh, queue_until, watchdog);
+        if (!lease) {
+            co_return lease.error();
+        }
+        watchdog.guard_upstream(&lease->stream());
+        std::string head = "GET " + backend->url().path + "/models HTTP/1.1\r\n";
+        http::append_field(head, "Host", backend->url().authority);
+        http::append_field(head, "Accept", "application/json");
+        http::append_field(head, "Via", "1.1 llm-proxy-" + context.instance);
+        for (const auto& [name, value] : backend->settings().headers) {
+            http::append_field(head, name, value);
+        }
+        if (const auto& key = backend->next_key(); !key.empty()) {
+            head.append("Authorization: Bearer ").append(key.reveal()).append("\r\n");
+        }
+        head += "\r\n";
+        watchdog.expect(
+            core::Deadline::after(now, settings.response_header_timeout).min(context.total));
+        auto& buffer = lease->buffer();
+        boost::system::error_code broken;
+        auto written = co_await lease->stream().write(head);
+        if (!written) {
+            broken = written.error();
+        }
+        std::size_t scanned = 0;
+        std::size_t length = 0;
+        while (!broken && length == 0 && buffer.size() < kMaxHead) {
+            auto got = co_await lease->stream().read_some(buffer.prepare(kMaxHead));
+            if (!got || *got == 0) {
+                broken =
+                    got ? boost::asio::error::make_error_code(boost::asio::error::misc_errors::eof)
+                        : got.error();
+                break;
+            }
+            buffer.commit(*got);
+            length = http::find_head_end(buffer.data(), scanned);
+        }
+        if (broken) {
+            const bool dead = lease->reused() && buffer.empty() && !fresh &&
+                              watchdog.verdict() == net::Watchdog::Verdict::none;
+            watchdog.guard_upstream(nullptr);
+            if (dead) {
+                continue;
+            }
+            co_return lost(context, broken);
+        }
+        if (length == 0) {
+            watchdog.guard_upstream(nullptr);
+            co_return bad("head of the model list too large");
+        }
+        const std::string raw(buffer.data().substr(0, length));
+        buffer.consume(length);
+        http::ResponseHead reply;
+        auto parsed = http::parse_response(raw, http::Verb::get, reply);
+        if (!parsed || reply.status != 200) {
+            watchdog.guard_upstream(nullptr);
+            co_return parsed ? bad("status of the model list is not 200") : parsed.error();
+        }
+        http::BodyReader reader(lease->stream(), buffer, reply.framing,
+                                http::ChunkDecoder::Extensions::skip);
+        std::string body;
+        std::vector<std::string_view> runs;
+        for (;;) {
+            runs.clear();
+            auto taken = reader.take(runs);
+            for (const auto run : runs) {
+                body.append(run);
+            }
+            reader.drop();
+            if (!taken || body.size() > kMaxList) {
+                watchdog.guard_upstream(nullptr);
+                co_return bad("body of the model list");
+            }
+            if (reader.done()) {
+                break;
+            }
+            auto filled = co_await reader.fill();
+            if (!filled) {
+                watchdog.guard_upstream(nullptr);
+                co_return lost(context, filled.error());
+            }
+        }
+        watchdog.guard_upstream(nullptr);
+        if (reply.keep_alive && buffer.empty()) {
+            lease->keep();
+        }
+        co_return body;
+    }
+}
+
+core::Task<core::Result<std::shared_ptr<const ModelList::Models>>>
+ModelList::models_of(RequestContext& context, std::shared_ptr<upstream::Backend> backend)
+{
+    const auto now = std::chrono::steady_clock::now();
+    {
+        const std::lock_guard lock(mutex_);
+        const auto known = by_backend_.find(backend->name());
+        if (known != by_backend_.end() && now < known->second.until) {
+            co_return known->second.models;
+        }
+    }
+    auto body = co_await fetch(context, backend);
+    if (!body) {
+        co_return body.error();
+    }
+    const auto json = nlohmann::json::parse(*body, nullptr, false);
+    if (!json.is_object() || !json.contains("data") || !json["data"].is_array()) {
+        co_return bad("the model list is not a list object");
+    }
+    auto models = std::make_shared<Models>();
+    for (const auto& one : json["data"]) {
+        if (one.is_object() && one.contains("id") && one["id"].is_string()) {
+            const auto id = one["id"].get<std::string>();
+            if (backend->serves(id)) {
+                models->emplace(id, one);
+            }
+        }
+    }
+    std::shared_ptr<const Models> result = std::move(models);
+    Listed listed;
+    listed.until = now + kFresh;
+    listed.models = result;
+    const std::lock_guard lock(mutex_);
+    by_backend_[backend->name()] = std::move(listed);
+    co_return result;
+}
+
+core::Task<core::Result<void>> ModelList::answer(RequestContext& context)
+{
+    auto& exchange = context.exchange;
+    constexpr std::string_view kList = "/v1/models";
+    const auto path = context.target.path;
+    const auto wanted =
+        path.size() > kList.size() + 1 ? path.substr(kList.size() + 1) : std::string_view();
+    exchange.watchdog().watch_client(true);
+    Models all;
+    std::optional<Failure> last;
+    std::size_t answered = 0;
+    for (const auto& backend : context.policies->backends->all()) {
+        auto models = co_await models_of(context, backend);
+        if (!models) {
+            if (models.error().errc() == Errc::client_gone) {
+                co_return models.error();
+            }
+            telemetry::log("pipeline")
+                .warn(exchange.record.request_id, "a backend could not list models",
+                      {{"backend", backend->name()}, {"error", models.error().describe()}});
+            last = models.error();
+            continue;
+        }
+        ++answered;
+        all.insert((*models)->begin(), (*models)->end());
+    }
+    if (answered == 0 && last) {
+        co_return *last;
+    }
+    constexpr std::string_view kJson = "Content-Type: application/json\r\n";
+    if (wanted.empty()) {
+        nlohmann::json list{{"object", "list"}, {"data", nlohmann::json::array()}};
+        for (auto& [id, model] : all) {
+            list["data"].push_back(std::move(model));
+        }
+        const auto body = list.dump();
+        exchange.record.bytes_out = body.size();
+        co_return co_await exchange.reply(200, kJson, body);
+    }
+    const auto found = all.find(std::string(wanted));
+    if (found == all.end()) {
+        co_return Failure(Errc::model_not_found, Origin::client)
+            .say("The model `" + std::string(wanted.substr(0, 200)) + "` does not exist.")
+            .at("model");
+    }
+    const auto body = found->second.dump();
+    exchange.record.bytes_out = body.size();
+    co_return co_await exchange.reply(200, kJson, body);
+}
+
+}  // namespace llmproxy::pipeline

@@ -1,0 +1,75 @@
+#pragma once
+
+#include "request_context.hpp"
+#include "upload.hpp"
+
+#include "llmproxy/openai/inflater.hpp"
+#include "llmproxy/openai/reply_scanner.hpp"
+#include "llmproxy/openai/stream_scanner.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace llmproxy::pipeline {
+
+/// An upstream's head and the bytes its views point to.
+struct ReplyHead {
+    std::string raw;
+    http::ResponseHead head;
+    bool any_byte = false;  ///< something came, even if no whole head did
+};
+
+/// Reads the head of the reply; interim heads (1xx) are passed on or dropped (RFC 9110, section 15.2).
+/// Fails with Errc::upstream_reset, upstream_timeout, upstream_bad_response, client_gone or cancelled.
+core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream::Lease& lease,
+                                               const Upload& upload, ReplyHead& out);
+
+/// Passes a reply on to the client, piece by piece as it comes, and reads its usage beside that.
+class Relay {
+public:
+    Relay(RequestContext& context, upstream::Lease& lease, ReplyHead& reply);
+
+    /// Relays everything. Fails only before the first byte went to the client; after it, what goes wrong cuts the
+    /// reply and stands in the record.
+    /// \param held  the beginning of the body that was read before, e.g. to mask it; nullptr for none.
+    core::Task<core::Result<void>> run();
+
+    /// Reads a small error body whole so that it can be looked at before it is relayed; at most 64 KiB.
+    /// False: it is longer, what was read is kept and relayed first.
+    core::Task<core::Result<bool>> hold_error_body();
+    [[nodiscard]] std::string& held_body() noexcept { return held_; }
+
+    /// The reply ended where it should, and the connection can serve another exchange.
+    [[nodiscard]] bool clean() const noexcept;
+
+private:
+    void compose_head();
+    void scan(std::vector<std::string_view>& runs, std::vector<std::string_view>& relay);
+    void finish_scan(std::vector<std::string_view>& relay);
+    core::Task<core::Result<void>> send(std::vector<std::string_view>& relay, bool last);
+    core::Task<core::Result<void>> cut(core::Failure failure);
+    core::Failure upstream_failure(const boost::system::error_code& code) const;
+    void note_usage();
+
+    RequestContext& context_;
+    upstream::Lease& lease_;
+    ReplyHead& reply_;
+    http::BodyReader reader_;
+    std::string head_;    // composed, until it is sent
+    std::string held_;    // body bytes read before the relay
+    std::string joined_;  // runs put together for the scanner while it hides
+    std::string inflated_;
+    std::optional<openai::StreamScanner> stream_;
+    std::optional<openai::ReplyScanner> json_;
+    std::optional<openai::Inflater> inflater_;
+    openai::ReplyFacts whole_;
+    bool sse_ = false;
+    bool chunked_out_ = false;
+    bool head_sent_ = false;
+    bool scanned_whole_ = false;
+    bool complete_ = false;
+};
+
+}  // namespace llmproxy::pipeline

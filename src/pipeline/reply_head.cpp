@@ -1,0 +1,116 @@
+#include "reply.hpp"
+
+#include <boost/asio/error.hpp>
+
+namespace llmproxy::pipeline {
+namespace {
+
+using core::Errc;
+using core::Failure;
+using core::Origin;
+using Verdict = net::Watchdog::Verdict;
+
+constexpr std::size_t kMaxHead = 32 * 1024;
+constexpr int kMaxInterim = 16;
+
+core::Task<core::Result<void>> pass_interim(RequestContext& context, const http::ResponseHead& head)
+{
+    const bool wanted = head.status != 100 && context.exchange.head().version == 11;
+    if (!wanted) {
+        co_return core::Result<void>();
+    }
+    std::string out;
+    http::append_status_line(out, head.status, head.reason);
+    for (const auto& field : head.fields) {
+        if (!http::is_hop_by_hop(field) && !http::is_named_by_connection(head.fields, field)) {
+            http::append_field(out, field.name, field.value);
+        }
+    }
+    out += "\r\n";
+    co_return co_await context.exchange.write_interim(out);
+}
+
+}  // namespace
+
+core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream::Lease& lease,
+                                               const Upload& upload, ReplyHead& out)
+{
+    auto& watchdog = context.exchange.watchdog();
+    const auto limit = core::Deadline::after(std::chrono::steady_clock::now(),
+                                             context.policies->settings.response_header_timeout)
+                           .min(context.total);
+    auto& buffer = lease.buffer();
+    int interim = 0;
+    std::size_t scanned = 0;
+    for (;;) {
+        const auto length = http::find_head_end(buffer.data(), scanned);
+        if (length == 0) {
+            if (buffer.size() >= kMaxHead) {
+                co_return Failure(Errc::upstream_bad_response, Origin::upstream, "head too large");
+            }
+            if (!upload.running()) {
+                watchdog.expect(limit);
+            }
+            auto waited = co_await lease.stream().wait_readable();
+            auto got = net::IoResult<std::size_t>(std::size_t{0});
+            if (waited) {
+                got = lease.stream().try_read(buffer.prepare(kMaxHead));
+            } else {
+                got = waited.error();
+            }
+            if (!got && got.error() == boost::asio::error::would_block) {
+                continue;
+            }
+            if (got && *got != 0) {
+                out.any_byte = true;
+                buffer.commit(*got);
+                continue;
+            }
+            if (upload.failure()) {
+                co_return *upload.failure();
+            }
+            const auto cause =
+                got ? boost::system::error_code(boost::asio::error::eof) : got.error();
+            switch (watchdog.verdict()) {
+            case Verdict::expired:
+                co_return Failure(Errc::upstream_timeout, Origin::upstream,
+                                  "no reply head in time");
+            case Verdict::client_gone:
+                co_return Failure(Errc::client_gone, Origin::client, "while waiting for the reply");
+            case Verdict::stopped: co_return Failure(Errc::cancelled, Origin::self, "shutdown");
+            case Verdict::none: break;
+            }
+            if (net::is_tls_error(cause) && cause != net::truncated_error()) {
+                co_return Failure(Errc::upstream_tls_failed, Origin::upstream, "reading the reply",
+                                  cause);
+            }
+            co_return Failure(Errc::upstream_reset, Origin::upstream, "before the reply", cause);
+        }
+        out.raw.assign(buffer.data().substr(0, length));
+        buffer.consume(length);
+        scanned = 0;
+        auto parsed = http::parse_response(out.raw, context.exchange.head().verb, out.head);
+        if (!parsed) {
+            co_return parsed;
+        }
+        if (out.head.status == 101) {
+            if (!context.upgrade) {
+                co_return Failure(Errc::upstream_bad_response, Origin::upstream, "101 unasked");
+            }
+            co_return core::Result<void>();
+        }
+        if (out.head.status >= 200) {
+            co_return core::Result<void>();
+        }
+        if (++interim > kMaxInterim) {
+            co_return Failure(Errc::upstream_bad_response, Origin::upstream,
+                              "too many interim heads");
+        }
+        auto passed = co_await pass_interim(context, out.head);
+        if (!passed) {
+            co_return passed;
+        }
+    }
+}
+
+}  // namespace llmproxy::pipeline

@@ -1,0 +1,66 @@
+#pragma once
+
+#include "llmproxy/core/deadline.hpp"
+#include "llmproxy/http/exchange.hpp"
+#include "llmproxy/http/target.hpp"
+#include "llmproxy/openai/request_facts.hpp"
+#include "llmproxy/openai/route.hpp"
+#include "llmproxy/pipeline/gateway.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace llmproxy::pipeline {
+
+/// One request on its way through the phases. Lives on the session's strand for as long as the request does.
+struct RequestContext {
+    RequestContext(http::Exchange& the_exchange, std::shared_ptr<const Policies> the_policies,
+                   const std::string& the_instance)
+        : exchange(the_exchange), policies(std::move(the_policies)), instance(the_instance)
+    {
+    }
+
+    http::Exchange& exchange;
+    std::shared_ptr<const Policies> policies;
+    const std::string& instance;
+
+    http::Target target;
+    openai::Route route = openai::Route::other;
+    core::Deadline total;  ///< total_timeout from the request's head
+    std::shared_ptr<upstream::Backend> backend;
+
+    std::string body;                           ///< inference: all of it; multipart: its first part
+    std::optional<openai::RequestFacts> facts;  ///< inference routes with a body
+    std::optional<openai::Splice> splice;       ///< what is changed in the body on its way
+    policy::ByteBudget::Hold held;
+    bool hides_usage = false;   ///< usage was asked for by us: the client must not see its block
+    bool body_is_held = false;  ///< `body` is the whole body, so it can be sent again
+    bool upgrade = false;       ///< a WebSocket handshake
+
+    core::Duration waited{0};  ///< in queues
+    core::Duration upstream_time{0};
+};
+
+/// Whether a method and its framing carry no body at all.
+[[nodiscard]] inline bool has_no_body(const http::RequestHead& head) noexcept
+{
+    return head.framing.kind == http::Framing::Kind::none ||
+           (head.framing.kind == http::Framing::Kind::length && head.framing.length == 0);
+}
+
+/// Reads the whole body of an inference request into the context and its facts with it.
+core::Task<core::Result<void>> hold_body(RequestContext& context);
+
+/// Reads ahead in a multipart body for the `model` field, at most 64 KiB; what was read stays in the context.
+core::Task<core::Result<std::string>> sniff_multipart_model(RequestContext& context);
+
+/// The attempts phase and the relay of what they brought.
+core::Task<core::Result<void>> run_attempts(RequestContext& context);
+
+/// The request head as it goes to the backend, its empty line included.
+[[nodiscard]] std::string compose_request_head(const RequestContext& context,
+                                               const core::Secret& key);
+
+}  // namespace llmproxy::pipeline

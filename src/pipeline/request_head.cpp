@@ -1,0 +1,119 @@
+#include "llmproxy/auth/credentials.hpp"
+#include "llmproxy/core/text.hpp"
+#include "request_context.hpp"
+
+#include <algorithm>
+
+namespace llmproxy::pipeline {
+namespace {
+
+using http::FieldName;
+
+/// Fields of the client that never go on as they are: ours to write, or credentials.
+bool is_replaced(const http::Field& field, const RequestContext& context)
+{
+    switch (field.id) {
+    case FieldName::host:
+    case FieldName::content_length:
+    case FieldName::expect:
+    case FieldName::via:
+    case FieldName::authorization: return true;
+    case FieldName::accept_encoding: return openai::is_inference(context.route);
+    default: break;
+    }
+    const auto same = [&](std::string_view name) { return core::iequals(name, field.name); };
+    if (same("x-request-id") ||
+        std::any_of(auth::kCredentialHeaders.begin(), auth::kCredentialHeaders.end(), same)) {
+        return true;
+    }
+    const auto& own = context.backend->settings().headers;
+    return std::any_of(own.begin(), own.end(),
+                       [&](const auto& entry) { return same(entry.first); });
+}
+
+/// The subprotocols a client offers, without those that carry its key.
+std::string without_keys(std::string_view protocols)
+{
+    std::string kept;
+    core::for_each_item(protocols, [&](std::string_view item) {
+        if (!item.starts_with(auth::kKeySubprotocolPrefix)) {
+            kept.append(kept.empty() ? "" : ", ").append(item);
+        }
+    });
+    return kept;
+}
+
+void append_framing(std::string& out, const RequestContext& context)
+{
+    const auto& head = context.exchange.head();
+    if (context.body_is_held) {
+        auto size = context.body.size();
+        if (context.splice) {
+            size += context.splice->text.size() - context.splice->remove;
+        }
+        http::append_field(out, "Content-Length", std::to_string(size));
+    } else if (head.framing.kind == http::Framing::Kind::length) {
+        http::append_field(out, "Content-Length", std::to_string(head.framing.length));
+    } else if (head.framing.kind == http::Framing::Kind::chunked) {
+        http::append_field(out, "Transfer-Encoding", "chunked");
+    }
+}
+
+}  // namespace
+
+std::string compose_request_head(const RequestContext& context, const core::Secret& key)
+{
+    constexpr std::string_view kPrefix = "/v1";
+    const auto& head = context.exchange.head();
+    const auto& backend = *context.backend;
+    std::string out;
+    out.reserve(1024);
+    out.append(head.method).append(" ").append(backend.url().path);
+    out.append(context.target.path.substr(kPrefix.size()));
+    if (context.target.has_query) {
+        out.append("?").append(context.target.query);
+    }
+    out.append(" HTTP/1.1\r\n");
+    http::append_field(out, "Host", backend.url().authority);
+
+    const bool named = head.fields.has(FieldName::connection);
+    std::string via;
+    for (const auto& field : head.fields) {
+        if (field.id == FieldName::via) {
+            via.append(field.value).append(", ");
+            continue;
+        }
+        const bool dropped = http::is_hop_by_hop(field) || is_replaced(field, context) ||
+                             (named && http::is_named_by_connection(head.fields, field));
+        if (dropped) {
+            continue;
+        }
+        if (context.upgrade && field.id == FieldName::sec_websocket_protocol) {
+            const auto kept = without_keys(field.value);
+            if (!kept.empty()) {
+                http::append_field(out, field.name, kept);
+            }
+            continue;
+        }
+        http::append_field(out, field.name, field.value);
+    }
+    http::append_field(out, "Via", via + "1.1 llm-proxy-" + context.instance);
+    http::append_field(out, "X-Request-Id", context.exchange.record.request_id);
+    if (openai::is_inference(context.route)) {
+        http::append_field(out, "Accept-Encoding", "identity");
+    }
+    for (const auto& [name, value] : backend.settings().headers) {
+        http::append_field(out, name, value);
+    }
+    if (!key.empty()) {
+        out.append("Authorization: Bearer ").append(key.reveal()).append("\r\n");
+    }
+    if (context.upgrade) {
+        out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    }
+    append_framing(out, context);
+    out += "\r\n";
+    return out;
+}
+
+}  // namespace llmproxy::pipeline

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "llmproxy/telemetry/metrics.hpp"
+
+#include <cstddef>
+
+namespace llmproxy::telemetry {
+
+/// A row of the catalogue.
+enum class Metric : std::uint8_t {
+    requests,
+    request_duration,
+    proxy_overhead,
+    upstream_first_byte,
+    active_requests,
+    queued_requests,
+    connections,
+    rejections,
+    upstream_connects,
+    upstream_reuses,
+    tokens,
+    access_log_dropped,
+    config_reloads,
+    build_info,
+};
+
+[[nodiscard]] const MetricInfo& info_of(Metric metric) noexcept;
+
+}  // namespace llmproxy::telemetry

@@ -1,0 +1,217 @@
+#include "llmproxy/telemetry/access_log.hpp"
+
+#include "scratch_file.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace llmproxy::telemetry {
+namespace {
+
+Settings::AccessLog to_file(const std::string& path, AccessFormat format = AccessFormat::json)
+{
+    Settings::AccessLog settings;
+    settings.path = path;
+    settings.format = format;
+    return settings;
+}
+
+std::unique_ptr<AccessLog> open_log(const Settings::AccessLog& settings)
+{
+    auto result = AccessLog::open(settings);
+    EXPECT_TRUE(result);
+    return std::move(result).value();
+}
+
+AccessRecord numbered(int number, std::size_t padding = 0)
+{
+    AccessRecord record;
+    record.request_id = "r" + std::to_string(number);
+    record.path = "/" + std::string(padding, 'x');
+    return record;
+}
+
+bool is_whole(const std::string& line)
+{
+    return line.starts_with("{\"time\":") && line.ends_with("}") &&
+           line.find("{\"time\"", 1) == std::string::npos;
+}
+
+TEST(AccessLog, WritesLinesOfEveryThreadOnceAndWhole)
+{
+    constexpr int kThreads = 4;
+    constexpr int kLines = 5'000;
+    ScratchDirectory scratch;
+    const auto path = scratch.file("access.log");
+    auto log = open_log(to_file(path));
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+        threads.emplace_back([&log, t] {
+            for (int i = 0; i < kLines; ++i) {
+                log->write(numbered(t * kLines + i));
+            }
+        });
+    }
+    for (auto& thread : threads) {
+        thread.join();
+    }
+    log->flush();
+    std::set<std::string> seen;
+    for (const auto& line : lines_of(path)) {
+        ASSERT_TRUE(is_whole(line)) << line;
+        seen.insert(line.substr(line.find("request_id")));
+    }
+    EXPECT_EQ(seen.size() + log->dropped(), static_cast<std::size_t>(kThreads * kLines));
+}
+
+TEST(AccessLog, WritesWhatIsBufferedWhenStopped)
+{
+    ScratchDirectory scratch;
+    const auto path = scratch.file("access.log");
+    auto log = open_log(to_file(path, AccessFormat::envoy));
+    log->write(numbered(7));
+    log.reset();
+    const auto lines = lines_of(path);
+    ASSERT_EQ(lines.size(), 1U);
+    EXPECT_NE(lines[0].find("\"r7\""), std::string::npos);
+}
+
+TEST(AccessLog, KeepsItsLinesApartFromAnotherLogs)
+{
+    ScratchDirectory scratch;
+    const auto first_path = scratch.file("first.log");
+    const auto second_path = scratch.file("second.log");
+    auto first = open_log(to_file(first_path));
+    auto second = open_log(to_file(second_path));
+    first->write(numbered(1));
+    second->write(numbered(2));
+    first.reset();
+    first = open_log(to_file(first_path));
+    first->write(numbered(3));
+    first.reset();
+    second.reset();
+    EXPECT_EQ(lines_of(first_path).size(), 2U);
+    EXPECT_EQ(lines_of(second_path).size(), 1U);
+}
+
+TEST(AccessLog, WritesToANewFileAfterARotation)
+{
+    ScratchDirectory scratch;
+    const auto path = scratch.file("access.log");
+    const auto rotated = scratch.file("access.log.1");
+    auto log = open_log(to_file(path));
+    log->write(numbered(1));
+    log->flush();
+    ASSERT_EQ(std::rename(path.c_str(), rotated.c_str()), 0);
+    log->write(numbered(2));
+    log->flush();
+    log->reopen();
+    log->flush();
+    log->write(numbered(3));
+    log->flush();
+    EXPECT_EQ(lines_of(rotated).size(), 2U);
+    EXPECT_EQ(lines_of(path).size(), 1U);
+}
+
+TEST(AccessLog, DropsAndCountsInsteadOfWaitingForASlowSink)
+{
+    ScratchDirectory scratch;
+    const auto path = scratch.file("pipe");
+    ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    const int reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    ASSERT_GE(reader, 0);
+    auto log = open_log(to_file(path));
+    constexpr int kLines = 4'000;  // of 2 KiB: more than the pipe and both buffers hold
+    for (int i = 0; i < kLines; ++i) {
+        log->write(numbered(i, 2'000));
+    }
+    EXPECT_GT(log->dropped(), 0U);
+
+    std::string received;
+    std::thread drain([&received, reader] {
+        std::vector<char> piece(65536);
+        ::fcntl(reader, F_SETFL, 0);
+        for (;;) {
+            const auto got = ::read(reader, piece.data(), piece.size());
+            if (got <= 0) {
+                return;
+            }
+            received.append(piece.data(), static_cast<std::size_t>(got));
+        }
+    });
+    log->flush();
+    const auto dropped = log->dropped();
+    log.reset();
+    drain.join();
+    ::close(reader);
+    EXPECT_EQ(static_cast<std::uint64_t>(std::count(received.begin(), received.end(), '\n')) +
+                  dropped,
+              static_cast<std::uint64_t>(kLines));
+    EXPECT_TRUE(received.ends_with("}\n"));
+}
+
+TEST(AccessLog, SurvivesAReaderThatWentAway)
+{
+    ScratchDirectory scratch;
+    const auto path = scratch.file("pipe");
+    ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    const int first_reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    auto log = open_log(to_file(path));
+    ::close(first_reader);
+    log->write(numbered(1));
+    log->flush();
+    EXPECT_EQ(log->dropped(), 1U);
+
+    const int second_reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    log->write(numbered(2));
+    log->flush();
+    char piece[4096];
+    const auto got = ::read(second_reader, piece, sizeof piece);
+    ASSERT_GT(got, 0);
+    const std::string line(piece, static_cast<std::size_t>(got) - 1);
+    EXPECT_TRUE(is_whole(line)) << line;
+    EXPECT_EQ(log->dropped(), 1U);
+    log.reset();
+    ::close(second_reader);
+}
+
+TEST(AccessLog, CountsLinesThatTheDeviceRefuses)
+{
+    auto log = open_log(to_file("/dev/full"));
+    log->write(numbered(1));
+    log->write(numbered(2));
+    log->flush();
+    EXPECT_EQ(log->dropped(), 2U);
+}
+
+TEST(AccessLog, FailsToOpenAFileThatCannotBe)
+{
+    const auto result = AccessLog::open(to_file("/nonexistent/access.log"));
+    ASSERT_FALSE(result);
+    EXPECT_NE(result.error().detail().find("/nonexistent/access.log"), std::string::npos);
+}
+
+TEST(AccessLog, DoesNothingWhenDisabled)
+{
+    ScratchDirectory scratch;
+    auto settings = to_file(scratch.file("access.log"));
+    settings.enabled = false;
+    auto log = open_log(settings);
+    log->write(numbered(1));
+    log->reopen();
+    log->flush();
+    EXPECT_EQ(log->dropped(), 0U);
+    EXPECT_TRUE(content_of(settings.path).empty());
+}
+
+}  // namespace
+}  // namespace llmproxy::telemetry

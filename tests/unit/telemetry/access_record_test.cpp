@@ -1,0 +1,177 @@
+#include "llmproxy/telemetry/access_record.hpp"
+
+#include "llmproxy/core/failure.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+namespace llmproxy::telemetry {
+namespace {
+
+using namespace std::chrono_literals;
+
+AccessRecord full_record()
+{
+    AccessRecord record;
+    record.start = core::SystemTime(1'769'862'896'007ms);  // 2026-01-31T12:34:56.007Z
+    record.request_id = "0190-abc";
+    record.client = "192.0.2.7";
+    record.forwarded_for = "198.51.100.1";
+    record.authority = "proxy:8888";
+    record.user_agent = "curl/7.88";
+    record.protocol = "HTTP/1.1";
+    record.method = "POST";
+    record.path = "/v1/chat/completions?api-version=canary";
+    record.listener = "main";
+    record.route = "chat_completions";
+    record.model = "gpt-4o";
+    record.token = "alice";
+    record.backend = "openai";
+    record.upstream = "203.0.113.9:443";
+    record.status = 502;
+    record.outcome = "upstream_reset";
+    record.error = "eof after 12 bytes";
+    record.attempts = 1;
+    record.bytes_in = 512;
+    record.bytes_out = 90;
+    record.stream = true;
+    record.usage = {true, 10, 20, 3, 4};
+    record.times = {1'234'567us, 200'001us, 45us, 0us};
+    return record;
+}
+
+std::string json(const AccessRecord& record)
+{
+    std::string line;
+    append_json_line(line, record);
+    return line;
+}
+
+std::string envoy(const AccessRecord& record)
+{
+    std::string line;
+    append_envoy_line(line, record);
+    return line;
+}
+
+constexpr const char* kFullJson =
+    R"({"time":"2026-01-31T12:34:56.007Z","request_id":"0190-abc","client":"192.0.2.7",)"
+    R"("forwarded_for":"198.51.100.1","listener":"main","method":"POST","authority":"proxy:8888",)"
+    R"("path":"/v1/chat/completions","protocol":"HTTP/1.1","user_agent":"curl/7.88",)"
+    R"("route":"chat_completions","model":"gpt-4o","token":"alice","backend":"openai",)"
+    R"("upstream":"203.0.113.9:443","status":502,"outcome":"upstream_reset",)"
+    R"("error":"eof after 12 bytes","attempts":1,"bytes_in":512,"bytes_out":90,"stream":true,)"
+    R"("input_tokens":10,"output_tokens":20,"cached_tokens":3,"reasoning_tokens":4,)"
+    R"("duration_ms":1234.567,"upstream_first_byte_ms":200.001,"proxy_ms":0.045,"queue_ms":0.000})"
+    "\n";
+
+TEST(AccessRecord, WritesEveryFieldAsJson)
+{
+    EXPECT_EQ(json(full_record()), kFullJson);
+}
+
+TEST(AccessRecord, LeavesOutWhatDoesNotApply)
+{
+    AccessRecord record;
+    record.start = core::SystemTime(1'700'000'000'000ms);
+    EXPECT_EQ(
+        json(record),
+        R"({"time":"2023-11-14T22:13:20.000Z","status":0,"outcome":"ok","attempts":0,"bytes_in":0,)"
+        R"("bytes_out":0,"stream":false,"duration_ms":0.000})"
+        "\n");
+}
+
+TEST(AccessRecord, FollowsEnvoysDefaultFieldOrder)
+{
+    EXPECT_EQ(
+        envoy(full_record()),
+        R"([2026-01-31T12:34:56.007Z] "POST /v1/chat/completions HTTP/1.1" 502 UC 512 90 1234 200 )"
+        R"("198.51.100.1" "curl/7.88" "0190-abc" "proxy:8888" "203.0.113.9:443")"
+        "\n");
+    AccessRecord empty;
+    empty.start = core::SystemTime(1'700'000'000'000ms);
+    EXPECT_EQ(envoy(empty), R"([2023-11-14T22:13:20.000Z] "- - -" 0 - 0 0 0 - "-" "-" "-" "-" "-")"
+                            "\n");
+}
+
+TEST(AccessRecord, NeverLetsAClientStartALineOrEndAText)
+{
+    const std::string evil("a\r\nb\"c\\d\x01\x7f\xff\xc3(\0e", 15);
+    AccessRecord record;
+    record.request_id = record.client = record.forwarded_for = record.authority = evil;
+    record.user_agent = record.method = record.path = record.model = record.error = evil;
+    record.upstream = evil;
+    const std::string escaped = "a\\r\\nb\\\"c\\\\d\\u0001\\u007f\xEF\xBF\xBD\xEF\xBF\xBD(\\u0000";
+    for (const auto& line : {json(record), envoy(record)}) {
+        EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1);
+        EXPECT_TRUE(line.ends_with('\n'));
+        EXPECT_TRUE(std::all_of(line.begin(), line.end() - 1, [](char c) {
+            const auto byte = static_cast<unsigned char>(c);
+            return byte >= 0x20 && byte != 0x7f && byte != 0xff;
+        }));
+        EXPECT_NE(line.find(escaped), std::string::npos) << line;
+    }
+}
+
+TEST(AccessRecord, KeepsWellFormedUtf8)
+{
+    AccessRecord record;
+    record.model = "modèle-日本-🙂";
+    EXPECT_NE(json(record).find("\"model\":\"modèle-日本-🙂\""), std::string::npos);
+}
+
+TEST(AccessRecord, BoundsWhatAClientCanMakeItWrite)
+{
+    AccessRecord record;
+    record.path = "/" + std::string(100'000, 'p');
+    record.user_agent = std::string(100'000, 'u');
+    EXPECT_NE(json(record).find("\"path\":\"/" + std::string(2047, 'p') + "\""), std::string::npos);
+    EXPECT_LT(json(record).size(), 3'000U);
+    EXPECT_LT(envoy(record).size(), 3'000U);
+}
+
+TEST(AccessRecord, TakesTheTimeOfEachLine)
+{
+    AccessRecord record;
+    record.start = core::SystemTime(951'782'400'999ms);  // a leap day
+    EXPECT_TRUE(json(record).starts_with(R"({"time":"2000-02-29T00:00:00.999Z")"));
+    record.start += 1ms;
+    EXPECT_TRUE(json(record).starts_with(R"({"time":"2000-02-29T00:00:01.000Z")"));
+}
+
+TEST(AccessRecord, HasEnvoysWordForOutcomes)
+{
+    const auto flags = [](core::Errc errc) {
+        return envoy_response_flags(core::error_info(errc).code);
+    };
+    EXPECT_EQ(flags(core::Errc::none), "-");
+    EXPECT_EQ(flags(core::Errc::upstream_connect_failed), "UF");
+    EXPECT_EQ(flags(core::Errc::upstream_reset), "UC");
+    EXPECT_EQ(flags(core::Errc::upstream_timeout), "UT");
+    EXPECT_EQ(flags(core::Errc::circuit_open), "UH");
+    EXPECT_EQ(flags(core::Errc::overloaded), "UO");
+    EXPECT_EQ(flags(core::Errc::client_gone), "DC");
+    EXPECT_EQ(flags(core::Errc::not_found), "NR");
+    EXPECT_EQ(flags(core::Errc::internal), "LR");
+    EXPECT_EQ(flags(core::Errc::request_too_large), "-");
+}
+
+TEST(AccessRecord, HasEveryJsonFieldInTheManual)
+{
+    std::ifstream file(LLMPROXY_SOURCE_DIR "/docs/logging.md");
+    std::stringstream manual;
+    manual << file.rdbuf();
+    const std::string line = kFullJson;
+    for (std::size_t at = 0; (at = line.find("\":", at)) != std::string::npos; ++at) {
+        const auto begin = line.rfind('"', at - 1) + 1;
+        const auto key = "`" + line.substr(begin, at - begin) + "`";
+        EXPECT_NE(manual.str().find(key), std::string::npos) << key;
+    }
+}
+
+}  // namespace
+}  // namespace llmproxy::telemetry
