@@ -44,14 +44,8 @@ public:
     {
         auto result = co_await talk();
         co_await upload_.join();
-        if (!upload_.complete() || (result && *result != Next::answered)) {
-            reusable_ = false;
-        }
         if (!upload_.complete()) {
             context_.exchange.keep_alive = false;
-        }
-        if (result && reusable_) {
-            lease_.keep();
         }
         co_return result;
     }
@@ -85,7 +79,7 @@ private:
             co_return Failure(Errc::upstream_credentials_rejected, Origin::upstream,
                               "status 401 for the key of backend " + context_.backend->name());
         }
-        Relay relay(context_, lease_, reply);
+        Relay relay(context_, lease_, upload_, reply);
         if (reply.head.status >= 400 && reply.head.status < 500) {
             auto whole = co_await relay.hold_error_body();
             if (!whole) {
@@ -104,7 +98,6 @@ private:
         if (!relayed) {
             co_return relayed.error();
         }
-        reusable_ = relay.clean();
         co_return Next::answered;
     }
 
@@ -183,7 +176,6 @@ private:
     upstream::Lease& lease_;
     const core::Secret& key_;
     Upload upload_;
-    bool reusable_ = false;
 };
 
 void plan_usage(RequestContext& context)

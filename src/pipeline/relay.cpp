@@ -40,8 +40,9 @@ std::size_t total_size(const std::vector<std::string_view>& runs)
 
 }  // namespace
 
-Relay::Relay(RequestContext& context, upstream::Lease& lease, ReplyHead& reply)
-    : context_(context), lease_(lease), reply_(reply),
+Relay::Relay(RequestContext& context, upstream::Lease& lease, const Upload& upload,
+             ReplyHead& reply)
+    : context_(context), lease_(lease), upload_(upload), reply_(reply),
       reader_(lease.stream(), lease.buffer(), reply.head.framing,
               http::ChunkDecoder::Extensions::skip)
 {
@@ -338,6 +339,7 @@ core::Task<core::Result<void>> Relay::run()
         if (done) {
             finish_scan(relay);
             note_usage();
+            give_connection_back();
             if (by_close && sse_ && !stream_->terminal_seen() && !inflater_) {
                 Failure failure(Errc::upstream_reset, Origin::upstream, "no terminal event");
                 if (!head_sent_ || !relay.empty()) {
@@ -355,14 +357,13 @@ core::Task<core::Result<void>> Relay::run()
                 co_return co_await cut(written.error());
             }
         }
+        if (done) {
+            co_return core::Result<void>();
+        }
         if (!first.empty()) {
             first.clear();
         } else {
             reader_.drop();
-        }
-        if (done) {
-            complete_ = true;
-            co_return core::Result<void>();
         }
         auto limit = core::Deadline::after(std::chrono::steady_clock::now(), idle_limit);
         if (!sse_ || !head_sent_) {
@@ -377,9 +378,14 @@ core::Task<core::Result<void>> Relay::run()
     }
 }
 
-bool Relay::clean() const noexcept
+void Relay::give_connection_back()
 {
-    return complete_ && reply_.head.keep_alive && lease_.buffer().empty();
+    // Before the last bytes are written: a client that has read them finds the connection in the pool.
+    if (reply_.head.keep_alive && reader_.ended_cleanly() && upload_.complete()) {
+        last_ = std::move(lease_.buffer());
+        context_.exchange.watchdog().guard_upstream(nullptr);
+        lease_.keep();
+    }
 }
 
 }  // namespace llmproxy::pipeline

@@ -29,7 +29,7 @@ core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream
 /// Passes a reply on to the client, piece by piece as it comes, and reads its usage beside that.
 class Relay {
 public:
-    Relay(RequestContext& context, upstream::Lease& lease, ReplyHead& reply);
+    Relay(RequestContext& context, upstream::Lease& lease, const Upload& upload, ReplyHead& reply);
 
     /// Relays everything. Fails only before the first byte went to the client; after it, what goes wrong cuts the
     /// reply and stands in the record.
@@ -41,9 +41,6 @@ public:
     core::Task<core::Result<bool>> hold_error_body();
     [[nodiscard]] std::string& held_body() noexcept { return held_; }
 
-    /// The reply ended where it should, and the connection can serve another exchange.
-    [[nodiscard]] bool clean() const noexcept;
-
 private:
     void compose_head();
     void scan(std::vector<std::string_view>& runs, std::vector<std::string_view>& relay);
@@ -52,11 +49,14 @@ private:
     core::Task<core::Result<void>> cut(core::Failure failure);
     core::Failure upstream_failure(const boost::system::error_code& code) const;
     void note_usage();
+    void give_connection_back();
 
     RequestContext& context_;
     upstream::Lease& lease_;
+    const Upload& upload_;
     ReplyHead& reply_;
     http::BodyReader reader_;
+    net::Buffer last_;    // what the last piece is in, once the connection has gone back
     std::string head_;    // composed, until it is sent
     std::string held_;    // body bytes read before the relay
     std::string joined_;  // runs put together for the scanner while it hides
@@ -69,7 +69,6 @@ private:
     bool chunked_out_ = false;
     bool head_sent_ = false;
     bool scanned_whole_ = false;
-    bool complete_ = false;
 };
 
 }  // namespace llmproxy::pipeline

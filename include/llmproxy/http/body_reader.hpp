@@ -27,6 +27,11 @@ public:
     /// Gives the taken bytes' room back.
     void drop() noexcept;
     [[nodiscard]] bool done() const noexcept { return done_; }
+    /// The body has ended and nothing came behind it: the connection is between two messages.
+    [[nodiscard]] bool ended_cleanly() const noexcept
+    {
+        return done_ && kind_ != Framing::Kind::until_close && buffer_.size() == taken_;
+    }
 
     /// Waits for bytes holding no buffer, then reads some. The error eof means that the body was cut;
     /// a body that ends with the connection is done instead.
