@@ -336,6 +336,14 @@ core::Task<core::Result<void>> Relay::run()
         }
         scan(runs, relay);
         const bool done = reader_.done();
+        if (done && context_.hides_usage && !relay.empty()) {
+            // What the scanner gave out lives until its next call, which is `finish`.
+            auto written = co_await send(relay, false);
+            if (!written) {
+                co_return co_await cut(written.error());
+            }
+            relay.clear();
+        }
         if (done) {
             finish_scan(relay);
             note_usage();
