@@ -94,6 +94,11 @@ private:
             }
             mask(body, key_);
         }
+        if (context_.body_is_held) {
+            // From here on nothing is sent again, so a long reply does not keep its request in memory.
+            std::string().swap(context_.body);
+            context_.held.release();
+        }
         auto relayed = co_await relay.run();
         if (!relayed) {
             co_return relayed.error();

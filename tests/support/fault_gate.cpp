@@ -5,6 +5,7 @@
 #include <array>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdexcept>
 #include <sys/socket.h>
 #include <system_error>
 
@@ -174,7 +175,19 @@ void FaultGate::serve(std::size_t id, Fd fd, Faults faults)
 
 std::uint16_t dead_port()
 {
-    return listen_local().port;
+    // Bound for as long as the test program runs, so that nobody else gets the port, but never listening.
+    static std::vector<Fd> bound;
+    Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+        ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+        throw std::runtime_error("no port to leave dead");
+    }
+    bound.push_back(std::move(fd));
+    return ntohs(address.sin_port);
 }
 
 SilentPort::SilentPort() : listening_(listen_local(0))
