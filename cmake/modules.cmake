@@ -72,7 +72,9 @@ function(llmproxy_module)
     if(ARG_NAME STREQUAL "core")
         # The one translation unit that holds Asio and Beast is src/net/asio.cpp.
         target_compile_definitions(${target} PUBLIC
-            BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION)
+            BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION
+            # Coroutine frames from operator new: aligned_alloc passes the thread's own free lists by.
+            BOOST_ASIO_DISABLE_STD_ALIGNED_ALLOC BOOST_ASIO_DISABLE_BOOST_ALIGN)
     endif()
     _llmproxy_maybe_pch(${target} "${ARG_PCH}" "${ARG_NAME}" "${ARG_DEPS}")
 endfunction()

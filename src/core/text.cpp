@@ -1,5 +1,8 @@
 #include "llmproxy/core/text.hpp"
 
+#include <algorithm>
+#include <cstdint>
+
 namespace llmproxy::core {
 namespace {
 
@@ -90,6 +93,20 @@ void append_json_escaped(std::string& out, std::string_view text)
             }
         }
     }
+}
+
+void append_milliseconds(std::string& out, std::chrono::nanoseconds duration)
+{
+    const auto micros = std::max<std::int64_t>(
+        0, std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
+    char digits[32];
+    char* end = std::to_chars(digits, digits + 24, micros / 1000).ptr;
+    const auto fraction = static_cast<unsigned>(micros % 1000);
+    *end++ = '.';
+    *end++ = static_cast<char>('0' + fraction / 100);
+    *end++ = static_cast<char>('0' + fraction / 10 % 10);
+    *end++ = static_cast<char>('0' + fraction % 10);
+    out.append(digits, static_cast<std::size_t>(end - digits));
 }
 
 }  // namespace llmproxy::core

@@ -38,7 +38,7 @@ Server::Server(ServerParts parts, Settings settings) : state_(std::make_shared<S
 {
     auto initial = std::make_shared<Current>();
     initial->settings = std::move(settings);
-    state_->now = std::move(initial);
+    state_->replace(std::move(initial));
 }
 
 Server::~Server()
@@ -61,10 +61,7 @@ core::Result<void> Server::open()
         }
         state_->listeners.push_back(std::move(listener));
     }
-    {
-        const std::lock_guard lock(state_->mutex);
-        state_->now = std::move(*current);
-    }
+    state_->replace(std::move(*current));
     for (const auto& listener : state_->listeners) {
         listener->start();
     }
@@ -100,8 +97,7 @@ core::Result<void> Server::reload(Settings settings)
     if (!current) {
         return current.error();
     }
-    const std::lock_guard lock(state_->mutex);
-    state_->now = std::move(*current);
+    state_->replace(std::move(*current));
     return {};
 }
 

@@ -60,9 +60,27 @@ struct Server::State {
         return now;
     }
 
+    /// Makes `into` the newest if `seen` says that it is not; without a lock if it is.
+    void refresh(std::shared_ptr<const Current>& into, std::uint64_t& seen) const
+    {
+        const auto newest = version.load(std::memory_order_acquire);
+        if (!into || newest != seen) {
+            into = current();
+            seen = newest;
+        }
+    }
+
+    void replace(std::shared_ptr<const Current> newer)
+    {
+        const std::lock_guard lock(mutex);
+        now = std::move(newer);
+        version.fetch_add(1, std::memory_order_release);
+    }
+
     ServerParts parts;
     mutable std::mutex mutex;
     std::shared_ptr<const Current> now;
+    std::atomic<std::uint64_t> version{0};
     std::vector<std::shared_ptr<Listener>> listeners;
     Registry registry;
     std::atomic<std::size_t> active{0};

@@ -38,9 +38,10 @@ bool serves_clients(const ListenerSettings& listener)
 
 Session::Session(std::shared_ptr<Server::State> server, ListenerSettings listener,
                  net::Stream stream, boost::asio::any_io_executor strand, std::string address)
-    : server_(std::move(server)), current_(server_->current()), listener_(std::move(listener)),
-      stream_(std::move(stream)), watchdog_(std::move(strand), stream_)
+    : server_(std::move(server)), listener_(std::move(listener)), stream_(std::move(stream)),
+      watchdog_(std::move(strand), stream_)
 {
+    server_->refresh(current_, version_);
     peer_.address = std::move(address);
     peer_.listener = listener_.name;
     boost::system::error_code not_an_address;  // a local socket: trusted by nobody
@@ -77,6 +78,14 @@ core::Task<void> Session::run()
     const bool begun = co_await begin();
     if (begun) {
         for (bool more = true; more;) {
+            idle_ = true;
+            server_->registry.set_idle(place_, true);
+            const auto waited = co_await wait_for_head();
+            idle_ = false;
+            server_->registry.set_idle(place_, false);
+            if (waited != Waited::head) {
+                break;
+            }
             more = co_await serve_one();
         }
     }
@@ -188,9 +197,13 @@ core::Task<Session::Waited> Session::wait_for_head()
             timing_head = true;
             watchdog_.expect(from_now(current_->settings.header_timeout));
         }
-        auto waited = co_await stream_.wait_readable();
+        boost::system::error_code ended;
+        if (!stream_.readable_now()) {
+            const auto [code] = co_await stream_.until_readable();
+            ended = code;
+        }
         auto got = net::IoResult<std::size_t>(std::size_t{0});
-        if (waited) {
+        if (!ended) {
             got = stream_.try_read(buffer_.prepare(limit));
             if (!got && got.error() == boost::asio::error::would_block) {
                 if (buffer_.empty()) {
@@ -253,6 +266,9 @@ void Session::close_record(http::Exchange& exchange)
     if (record.bytes_in == 0) {
         record.bytes_in = exchange.body_bytes();
     }
+    if (exchange.refused != Errc::none && record.attempts == 0) {
+        server_->parts.metrics.rejected(exchange.refused);
+    }
     server_->parts.metrics.record(record);
     server_->parts.access_log.write(record);
 }
@@ -265,7 +281,6 @@ core::Task<void> Session::refuse(core::Failure failure)
                             current_->settings.write_timeout);
     describe(exchange);
     exchange.record.protocol = "HTTP/1.1";
-    server_->parts.metrics.rejected(failure.errc());
     co_await exchange.reply_error(failure);
     close_record(exchange);
     co_await linger();
@@ -296,20 +311,12 @@ core::Task<void> Session::linger()
 
 core::Task<bool> Session::serve_one()
 {
-    idle_ = true;
-    server_->registry.set_idle(place_, true);
-    const auto waited = co_await wait_for_head();
-    idle_ = false;
-    server_->registry.set_idle(place_, false);
-    if (waited != Waited::head) {
-        co_return false;
-    }
     auto parsed = http::parse_request(raw_head_, head_);
     if (!parsed) {
         co_await refuse(parsed.error());
         co_return false;
     }
-    current_ = server_->current();
+    server_->refresh(current_, version_);
     http::Exchange exchange(stream_, buffer_, watchdog_, peer_, head_,
                             current_->settings.write_timeout);
     describe(exchange);
@@ -342,9 +349,8 @@ core::Task<bool> Session::serve_one()
         co_return false;
     }
     if (exchange.keep_alive && exchange.body_done()) {
-        std::vector<std::string_view> none;
-        auto dropped = co_await exchange.read_body(none, core::Deadline());
-        co_return dropped.has_value();
+        exchange.drop_body();
+        co_return true;
     }
     if (!exchange.was_cut() || !exchange.body_done()) {
         co_await linger();

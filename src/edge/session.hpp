@@ -37,6 +37,7 @@ private:
 
     std::shared_ptr<Server::State> server_;
     std::shared_ptr<const Current> current_;
+    std::uint64_t version_ = 0;  // of current_
     ListenerSettings listener_;
     net::Stream stream_;
     net::Buffer buffer_;

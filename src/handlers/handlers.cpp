@@ -63,11 +63,7 @@ core::Task<void> MetricsPage::handle(http::Exchange& exchange)
 
 core::Task<void> OpenAi::handle(http::Exchange& exchange)
 {
-    co_await gateway_.serve(exchange);
-    const auto& record = exchange.record;
-    if (record.outcome != "ok" && record.attempts == 0) {
-        metrics_.rejected(exchange.refused);
-    }
+    return gateway_.serve(exchange);
 }
 
 }  // namespace llmproxy::handlers

@@ -62,9 +62,11 @@ void BodyReader::drop() noexcept
 core::Task<net::IoResult<void>> BodyReader::fill()
 {
     for (;;) {
-        auto waited = co_await stream_.wait_readable();
-        if (!waited) {
-            co_return waited.error();
+        if (!stream_.readable_now()) {
+            const auto [failure] = co_await stream_.until_readable();
+            if (failure) {
+                co_return failure;
+            }
         }
         const auto room = buffer_.prepare(buffer_.size() + net::Buffer::kBlock);
         auto got = stream_.try_read(room);

@@ -45,11 +45,9 @@ std::string_view reason_of(unsigned status) noexcept
 
 void append_status_line(std::string& out, unsigned status, std::string_view reason)
 {
-    out.append("HTTP/1.1 ")
-        .append(std::to_string(status))
-        .append(" ")
-        .append(reason)
-        .append("\r\n");
+    out += "HTTP/1.1 ";
+    core::append_number(out, status);
+    core::append_all(out, " ", reason, "\r\n");
 }
 
 std::string error_body(const core::Failure& failure)
@@ -89,21 +87,30 @@ core::Failure Exchange::failure_of(const boost::system::error_code& code,
     return {core::Errc::client_gone, core::Origin::client, "client connection lost", code};
 }
 
-core::Task<core::Result<void>> Exchange::read_body(std::vector<std::string_view>& runs,
-                                                   core::Deadline deadline)
+core::Result<bool> Exchange::take_body(std::vector<std::string_view>& runs)
 {
     runs.clear();
     body_.drop();
+    auto taken = body_.take(runs);
+    if (!taken) {
+        keep_alive = false;
+        return taken.error();
+    }
+    for (const auto run : runs) {
+        body_bytes_ += run.size();
+    }
+    return !runs.empty() || body_.done();
+}
+
+core::Task<core::Result<void>> Exchange::read_body(std::vector<std::string_view>& runs,
+                                                   core::Deadline deadline)
+{
     for (;;) {
-        auto taken = body_.take(runs);
+        const auto taken = take_body(runs);
         if (!taken) {
-            keep_alive = false;
             co_return taken.error();
         }
-        for (const auto run : runs) {
-            body_bytes_ += run.size();
-        }
-        if (!runs.empty() || body_.done()) {
+        if (*taken) {
             co_return core::Result<void>();
         }
         body_.drop();
@@ -123,18 +130,49 @@ core::Task<core::Result<void>> Exchange::read_body(std::vector<std::string_view>
     }
 }
 
-core::Task<core::Result<void>> Exchange::write(std::span<const std::string_view> pieces)
+core::Failure Exchange::write_failed(const boost::system::error_code& code)
+{
+    keep_alive = false;
+    cut_ = true;
+    return failure_of(code, core::Errc::client_gone);
+}
+
+core::Result<bool> Exchange::write_now(std::span<const std::string_view> pieces)
 {
     committed_ = true;
+    const auto sent = client_.try_write(pieces);
+    if (!sent) {
+        return write_failed(sent.error());
+    }
+    written_ = *sent;
+    if (written_ < total(pieces)) {
+        return false;
+    }
+    sent_bytes_ += written_;
+    return true;
+}
+
+core::Task<core::Result<void>> Exchange::write_rest(std::span<const std::string_view> pieces)
+{
     watchdog_.expect(from_now(write_timeout_));
-    auto written = co_await client_.write(pieces);
+    auto written = co_await client_.write(pieces, written_);
     if (!written) {
-        keep_alive = false;
-        cut_ = true;
-        co_return failure_of(written.error(), core::Errc::client_gone);
+        co_return write_failed(written.error());
     }
     sent_bytes_ += total(pieces);
     co_return core::Result<void>();
+}
+
+core::Task<core::Result<void>> Exchange::write(std::span<const std::string_view> pieces)
+{
+    const auto now = write_now(pieces);
+    if (!now) {
+        co_return now.error();
+    }
+    if (*now) {
+        co_return core::Result<void>();
+    }
+    co_return co_await write_rest(pieces);
 }
 
 core::Task<core::Result<void>> Exchange::write_interim(std::string_view bytes)

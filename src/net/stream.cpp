@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <utility>
 
 namespace llmproxy::net {
 namespace {
@@ -103,14 +104,9 @@ error_code Stream::ssl_failure(int returned) noexcept
     }
 }
 
-core::Task<IoResult<void>> Stream::wait(bool for_read)
+core::Task<Stream::Waited> Stream::wait(bool for_read)
 {
-    auto [code] =
-        co_await socket_.async_wait(for_read ? Socket::wait_read : Socket::wait_write, kTuple);
-    if (code) {
-        co_return code;
-    }
-    co_return IoResult<void>();
+    return socket_.async_wait(for_read ? Socket::wait_read : Socket::wait_write, kTuple);
 }
 
 core::Task<IoResult<void>> Stream::handshake()
@@ -128,10 +124,10 @@ core::Task<IoResult<void>> Stream::handshake()
             broken_ = true;
             co_return code == asio::error::eof ? truncated_error() : code;
         }
-        auto waited = co_await wait(for_read);
-        if (!waited) {
+        const auto [failure] = co_await wait(for_read);
+        if (failure) {
             broken_ = true;
-            co_return waited.error();
+            co_return failure;
         }
     }
 }
@@ -189,20 +185,30 @@ IoResult<std::size_t> Stream::try_read(std::span<char> into)
         return errno_code();
     }
     if (broken_) {
-        return error_code(asio::error::not_connected);
+        return failure_ ? std::exchange(failure_, error_code())
+                        : error_code(asio::error::not_connected);
     }
-    ERR_clear_error();
-    errno = 0;
-    std::size_t count = 0;
-    const int returned = SSL_read_ex(ssl_.get(), into.data(), into.size(), &count);
-    if (returned == 1) {
-        return count;
-    }
-    const auto code = ssl_failure(returned);
-    if (code == asio::error::eof) {
-        return std::size_t{0};
-    }
-    return code;
+    // Small records that came together are one piece: what OpenSSL has read ahead costs no system call.
+    std::size_t filled = 0;
+    do {
+        ERR_clear_error();
+        errno = 0;
+        std::size_t count = 0;
+        const int returned =
+            SSL_read_ex(ssl_.get(), into.data() + filled, into.size() - filled, &count);
+        if (returned != 1) {
+            const auto code = ssl_failure(returned);
+            if (filled == 0) {
+                return code == asio::error::eof ? IoResult<std::size_t>(0) : code;
+            }
+            if (broken_) {
+                failure_ = code;  // what was read before it comes first
+            }
+            return filled;
+        }
+        filled += count;
+    } while (filled < into.size() && SSL_has_pending(ssl_.get()) == 1);
+    return filled;
 }
 
 core::Task<IoResult<std::size_t>> Stream::read_some(std::span<char> into)
@@ -223,34 +229,53 @@ core::Task<IoResult<std::size_t>> Stream::read_some(std::span<char> into)
         if (got || got.error() != asio::error::would_block) {
             co_return got;
         }
-        auto waited = co_await wait(SSL_want_write(ssl_.get()) == 0);
-        if (!waited) {
+        const auto [failure] = co_await wait(SSL_want_write(ssl_.get()) == 0);
+        if (failure) {
             broken_ = true;
-            co_return waited.error();
+            co_return failure;
         }
     }
 }
 
 core::Task<IoResult<void>> Stream::wait_readable()
 {
+    if (readable_now()) {
+        co_return IoResult<void>();
+    }
+    const auto [code] = co_await until_readable();
+    if (code) {
+        co_return code;
+    }
+    co_return IoResult<void>();
+}
+
+bool Stream::readable_now() noexcept
+{
     if (!ssl_) {
-        co_return co_await wait(true);
+        return false;
     }
     // Pending may be a part of a record only, so what counts is whether a byte can be had.
     if (broken_ || SSL_pending(ssl_.get()) > 0) {
-        co_return IoResult<void>();
+        return true;
     }
-    if (SSL_has_pending(ssl_.get()) == 1) {
-        ERR_clear_error();
-        errno = 0;
-        char byte = 0;
-        std::size_t count = 0;
-        const int returned = SSL_peek_ex(ssl_.get(), &byte, 1, &count);
-        if (returned == 1 || ssl_failure(returned) != asio::error::would_block) {
-            co_return IoResult<void>();
-        }
+    if (SSL_has_pending(ssl_.get()) != 1) {
+        return false;
     }
-    co_return co_await wait(SSL_want_write(ssl_.get()) == 0);
+    ERR_clear_error();
+    errno = 0;
+    char byte = 0;
+    std::size_t count = 0;
+    const int returned = SSL_peek_ex(ssl_.get(), &byte, 1, &count);
+    return returned == 1 || ssl_failure(returned) != asio::error::would_block;
+}
+
+core::Task<Stream::Waited> Stream::until_readable()
+{
+    if (ssl_) {
+        // Between reads OpenSSL may keep its buffer of 16 KiB, empty, whatever SSL_MODE_RELEASE_BUFFERS says.
+        SSL_free_buffers(ssl_.get());
+    }
+    return wait(!ssl_ || SSL_want_write(ssl_.get()) == 0);
 }
 
 core::Task<IoResult<void>> Stream::write(std::string_view piece)
@@ -259,99 +284,108 @@ core::Task<IoResult<void>> Stream::write(std::string_view piece)
     co_return co_await write(std::span<const std::string_view>(pieces));
 }
 
-core::Task<IoResult<void>> Stream::write(std::span<const std::string_view> pieces)
+core::Task<IoResult<void>> Stream::write(std::span<const std::string_view> pieces, std::size_t done)
 {
-    return ssl_ ? write_tls(pieces) : write_plain(pieces);
+    std::size_t total = 0;
+    for (const auto piece : pieces) {
+        total += piece.size();
+    }
+    for (;;) {
+        const auto sent = try_write(pieces, done);
+        if (!sent) {
+            co_return sent.error();
+        }
+        done += *sent;
+        if (done >= total) {
+            co_return IoResult<void>();
+        }
+        const auto [failure] = co_await wait(ssl_ && SSL_want_read(ssl_.get()) == 1);
+        if (failure) {
+            broken_ = broken_ || ssl_;
+            co_return failure;
+        }
+    }
 }
 
-core::Task<IoResult<void>> Stream::write_plain(std::span<const std::string_view> pieces)
+IoResult<std::size_t> Stream::try_write(std::span<const std::string_view> pieces, std::size_t done)
 {
-    std::size_t index = 0;   // first piece not wholly sent
-    std::size_t offset = 0;  // bytes of it already sent
+    return ssl_ ? write_tls(pieces, done) : write_plain(pieces, done);
+}
+
+IoResult<std::size_t> Stream::write_plain(std::span<const std::string_view> pieces,
+                                          std::size_t done)
+{
+    std::size_t sent = 0;
     for (;;) {
         std::array<iovec, kMaxPieces> vectors;
         std::size_t used = 0;
-        for (std::size_t i = index; i < pieces.size() && used < kMaxPieces; ++i) {
-            const auto rest = i == index ? pieces[i].substr(offset) : pieces[i];
-            if (!rest.empty()) {
-                vectors[used].iov_base = const_cast<char*>(rest.data());
-                vectors[used].iov_len = rest.size();
-                ++used;
+        std::size_t wanted = 0;
+        std::size_t skip = done + sent;
+        for (std::size_t i = 0; i < pieces.size() && used < kMaxPieces; ++i) {
+            if (skip >= pieces[i].size()) {
+                skip -= pieces[i].size();
+                continue;
             }
+            const auto rest = pieces[i].substr(std::exchange(skip, 0));
+            vectors[used].iov_base = const_cast<char*>(rest.data());
+            vectors[used].iov_len = rest.size();
+            wanted += rest.size();
+            ++used;
         }
         if (used == 0) {
-            co_return IoResult<void>();
+            return sent;
         }
         msghdr message{};
         message.msg_iov = vectors.data();
         message.msg_iovlen = used;
-        const auto sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent < 0) {
+        const auto count =
+            ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (count < 0) {
             if (errno == EINTR) {
                 continue;
             }
-            if (errno != EAGAIN) {
-                co_return errno_code();
-            }
-            auto waited = co_await wait(false);
-            if (!waited) {
-                co_return waited.error();
-            }
-            continue;
+            return errno == EAGAIN ? IoResult<std::size_t>(sent) : errno_code();
         }
-        auto left = static_cast<std::size_t>(sent);
-        while (index < pieces.size() && left >= pieces[index].size() - offset) {
-            left -= pieces[index].size() - offset;
-            offset = 0;
-            ++index;
+        sent += static_cast<std::size_t>(count);
+        if (static_cast<std::size_t>(count) < wanted) {
+            return sent;
         }
-        offset += left;
     }
 }
 
-core::Task<IoResult<void>> Stream::write_tls(std::span<const std::string_view> pieces)
+IoResult<std::size_t> Stream::write_tls(std::span<const std::string_view> pieces, std::size_t done)
 {
     // One flattened record per SSL_write. A retry flattens the same bytes again, so nothing is held while waiting.
     thread_local std::array<char, kRecord> record;
-    std::size_t index = 0;
-    std::size_t offset = 0;
+    std::size_t total = 0;
     for (;;) {
         if (broken_) {
-            co_return error_code(asio::error::not_connected);
+            return error_code(asio::error::not_connected);
         }
         std::size_t filled = 0;
-        for (std::size_t i = index; i < pieces.size() && filled < kRecord; ++i) {
-            const auto rest = i == index ? pieces[i].substr(offset) : pieces[i];
+        std::size_t skip = done + total;
+        for (std::size_t i = 0; i < pieces.size() && filled < kRecord; ++i) {
+            if (skip >= pieces[i].size()) {
+                skip -= pieces[i].size();
+                continue;
+            }
+            const auto rest = pieces[i].substr(std::exchange(skip, 0));
             const auto take = std::min(rest.size(), kRecord - filled);
             std::copy_n(rest.data(), take, record.data() + filled);
             filled += take;
         }
         if (filled == 0) {
-            co_return IoResult<void>();
+            return total;
         }
         ERR_clear_error();
         errno = 0;
         std::size_t sent = 0;
         const int returned = SSL_write_ex(ssl_.get(), record.data(), filled, &sent);
         if (returned != 1) {
-            const bool for_read = SSL_want_read(ssl_.get()) == 1;
             const auto code = ssl_failure(returned);
-            if (code != asio::error::would_block) {
-                co_return code;
-            }
-            auto waited = co_await wait(for_read);
-            if (!waited) {
-                broken_ = true;
-                co_return waited.error();
-            }
-            continue;
+            return code == asio::error::would_block ? IoResult<std::size_t>(total) : code;
         }
-        while (index < pieces.size() && sent >= pieces[index].size() - offset) {
-            sent -= pieces[index].size() - offset;
-            offset = 0;
-            ++index;
-        }
-        offset += sent;
+        total += sent;
     }
 }
 

@@ -245,12 +245,30 @@ std::string_view string_member(std::string_view text, std::string_view key) noex
                                                                : value.substr(0, end);
 }
 
+namespace {
+
+/// Where `key`, which begins with a quote, occurs last.
+std::size_t find_last(std::string_view text, std::string_view key) noexcept
+{
+    auto end = text.size();
+    while (const void* found = ::memrchr(text.data(), key.front(), end)) {
+        const auto at = static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
+        if (text.substr(at).starts_with(key)) {
+            return at;
+        }
+        end = at;
+    }
+    return std::string_view::npos;
+}
+
+}  // namespace
+
 std::string_view last_object(std::string_view text, std::string_view key, int levels) noexcept
 {
     constexpr int kTries = 8;
     auto end = text.size();
     for (int i = 0; i < kTries; ++i) {
-        const auto at = text.substr(0, end).rfind(key);
+        const auto at = find_last(text.substr(0, end), key);
         if (at == std::string_view::npos) {
             return {};
         }

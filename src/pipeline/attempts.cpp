@@ -40,21 +40,14 @@ public:
     {
     }
 
+    /// Sends the request and relays its reply. `finish` must follow, whatever came of it.
     core::Task<core::Result<Next>> run()
     {
-        auto result = co_await talk();
-        co_await upload_.join();
-        if (!upload_.complete()) {
-            context_.exchange.keep_alive = false;
-        }
-        co_return result;
-    }
-
-private:
-    core::Task<core::Result<Next>> talk()
-    {
         auto& exchange = context_.exchange;
-        const auto sent = co_await send_request();
+        auto sent = send_request();
+        if (sent && !all_sent_) {
+            sent = co_await send_rest();
+        }
         const auto asked = std::chrono::steady_clock::now();
         if (!sent) {
             co_return died(Failure(Errc::upstream_reset, Origin::upstream, "sending the request",
@@ -97,6 +90,7 @@ private:
         if (context_.body_is_held) {
             // From here on nothing is sent again, so a long reply does not keep its request in memory.
             std::string().swap(context_.body);
+            std::string().swap(head_);
             context_.held.release();
         }
         auto relayed = co_await relay.run();
@@ -106,24 +100,51 @@ private:
         co_return Next::answered;
     }
 
-    core::Task<net::IoResult<void>> send_request()
+    /// Ends an upload that still runs.
+    [[nodiscard]] bool uploading() const noexcept { return upload_.running(); }
+    core::Task<void> end_upload() { return upload_.join(); }
+    void finish()
     {
-        const auto head = compose_request_head(context_, key_);
-        std::array<std::string_view, 4> pieces{head};
+        if (!upload_.complete()) {
+            context_.exchange.keep_alive = false;
+        }
+    }
+
+private:
+    /// Writes head and held body as far as the socket takes them.
+    net::IoResult<void> send_request()
+    {
+        head_ = compose_request_head(context_, key_);
+        pieces_[0] = head_;
         if (context_.body_is_held && context_.splice) {
             const auto& splice = *context_.splice;
             const std::string_view body = context_.body;
-            pieces[1] = body.substr(0, splice.offset);
-            pieces[2] = splice.text;
-            pieces[3] = body.substr(splice.offset + splice.remove);
+            pieces_[1] = body.substr(0, splice.offset);
+            pieces_[2] = splice.text;
+            pieces_[3] = body.substr(splice.offset + splice.remove);
         } else if (context_.body_is_held) {
-            pieces[1] = context_.body;
+            pieces_[1] = context_.body;
         }
+        const auto sent = lease_.stream().try_write(pieces_);
+        if (!sent) {
+            return sent.error();
+        }
+        sent_ = *sent;
+        std::size_t total = 0;
+        for (const auto piece : pieces_) {
+            total += piece.size();
+        }
+        all_sent_ = sent_ == total;
+        return {};
+    }
+
+    core::Task<net::IoResult<void>> send_rest()
+    {
         context_.exchange.watchdog().expect(
             core::Deadline::after(std::chrono::steady_clock::now(),
                                   context_.policies->settings.write_timeout)
                 .min(context_.total));
-        co_return co_await lease_.stream().write(std::span<const std::string_view>(pieces));
+        co_return co_await lease_.stream().write(pieces_, sent_);
     }
 
     /// The connection broke before anything of a reply came.
@@ -181,6 +202,11 @@ private:
     upstream::Lease& lease_;
     const core::Secret& key_;
     Upload upload_;
+    std::string head_;
+    std::array<std::string_view, 4>
+        pieces_;            // the request: head, and the held body around its splice
+    std::size_t sent_ = 0;  // bytes of them
+    bool all_sent_ = false;
 };
 
 void plan_usage(RequestContext& context)
@@ -205,12 +231,16 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
     bool fresh = false;
     for (;;) {
         plan_usage(context);
-        const auto now = std::chrono::steady_clock::now();
-        const auto queue_until =
-            core::Deadline::after(now, context.policies->settings.queue_timeout).min(context.total);
-        auto lease = co_await context.backend->lease(fresh, queue_until, watchdog);
+        auto lease = fresh ? std::nullopt : context.backend->lease_pooled();
         if (!lease) {
-            co_return lease.error();
+            const auto queue_until = core::Deadline::after(std::chrono::steady_clock::now(),
+                                                           context.policies->settings.queue_timeout)
+                                         .min(context.total);
+            auto got = co_await context.backend->lease(fresh, queue_until, watchdog);
+            if (!got) {
+                co_return got.error();
+            }
+            lease.emplace(std::move(*got));
         }
         if (!fresh) {
             ++exchange.record.attempts;
@@ -219,6 +249,10 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
         const auto& key = context.backend->next_key();
         Attempt attempt(context, *lease, key);
         auto next = co_await attempt.run();
+        if (attempt.uploading()) {
+            co_await attempt.end_upload();
+        }
+        attempt.finish();
         watchdog.guard_upstream(nullptr);
         if (!next) {
             co_return next.error();

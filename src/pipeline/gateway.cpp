@@ -26,9 +26,9 @@ core::Result<void> route(RequestContext& context)
     auto& record = context.exchange.record;
     record.route = openai::to_string(context.route);
 
-    const std::string own = "llm-proxy-" + context.instance;
     for (const auto& field : head.fields) {
-        if (field.id == FieldName::via && field.value.find(own) != std::string_view::npos) {
+        if (field.id == FieldName::via &&
+            field.value.find(context.via_name) != std::string_view::npos) {
             return Failure(Errc::loop_detected, Origin::client, "own name in Via");
         }
     }
@@ -136,7 +136,7 @@ make_policies(Settings settings, std::shared_ptr<const auth::Authenticator> auth
 }
 
 Gateway::Gateway(std::shared_ptr<const Policies> policies, std::string instance)
-    : policies_(std::move(policies)), instance_(std::move(instance)),
+    : policies_(std::move(policies)), via_name_("llm-proxy-" + instance),
       admission_(policy::AdmissionLimits{policies_->settings.max_concurrent_requests,
                                          policies_->settings.max_queued_requests}),
       buffered_(policies_->settings.max_buffered_bytes)
@@ -170,9 +170,26 @@ core::Task<void> Gateway::serve(http::Exchange& exchange)
     }
 }
 
+core::Task<core::Result<policy::AdmissionGate::Permit>>
+Gateway::wait_in_queue(RequestContext& context)
+{
+    auto& watchdog = context.exchange.watchdog();
+    const auto arrived = std::chrono::steady_clock::now();
+    watchdog.watch_client(true);
+    const auto until =
+        core::Deadline::after(arrived, context.policies->settings.queue_timeout).min(context.total);
+    auto permit = co_await upstream::wait_for_slot(admission_, until, watchdog);
+    context.waited = std::chrono::steady_clock::now() - arrived;
+    context.exchange.record.times.queue = context.waited;
+    if (permit) {
+        watchdog.watch_client(false);
+    }
+    co_return permit;
+}
+
 core::Task<core::Result<void>> Gateway::take_through_phases(http::Exchange& exchange)
 {
-    RequestContext context(exchange, policies(), instance_);
+    RequestContext context(exchange, policies(), via_name_);
     const auto& settings = context.policies->settings;
     context.total = core::Deadline::after(exchange.started, settings.total_timeout);
 
@@ -186,17 +203,15 @@ core::Task<core::Result<void>> Gateway::take_through_phases(http::Exchange& exch
     }
 
     // admit
-    const auto arrived = std::chrono::steady_clock::now();
-    exchange.watchdog().watch_client(true);
-    const auto queue_until =
-        core::Deadline::after(arrived, settings.queue_timeout).min(context.total);
-    auto permit = co_await upstream::wait_for_slot(admission_, queue_until, exchange.watchdog());
-    context.waited = std::chrono::steady_clock::now() - arrived;
-    exchange.record.times.queue = context.waited;
+    auto permit = admission_.try_enter();
     if (!permit) {
-        co_return permit.error();
+        auto granted = co_await wait_in_queue(context);
+        if (!granted) {
+            co_return granted.error();
+        }
+        permit = std::move(*granted);
     }
-    exchange.watchdog().watch_client(false);
+    exchange.record.times.queue = context.waited;
 
     if (context.route == openai::Route::models && exchange.head().verb == http::Verb::get) {
         co_return co_await context.policies->models->answer(context);
@@ -215,9 +230,19 @@ core::Task<core::Result<void>> Gateway::take_through_phases(http::Exchange& exch
     std::string sniffed;
     if (openai::is_inference(context.route)) {
         context.held = buffered_.hold();
-        auto held = co_await hold_body(context);
-        if (!held) {
-            co_return held;
+        const auto complete = hold_what_came(context);
+        if (!complete) {
+            co_return complete.error();
+        }
+        if (!*complete) {
+            auto held = co_await hold_rest(context);
+            if (!held) {
+                co_return held;
+            }
+        }
+        auto understood = understand_body(context);
+        if (!understood) {
+            co_return understood;
         }
         if (context.facts->model) {
             model = *context.facts->model;

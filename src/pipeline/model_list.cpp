@@ -51,7 +51,7 @@ core::Task<core::Result<std::string>> ModelList::fetch(RequestContext& context,
         std::string head = "GET " + backend->url().path + "/models HTTP/1.1\r\n";
         http::append_field(head, "Host", backend->url().authority);
         http::append_field(head, "Accept", "application/json");
-        http::append_field(head, "Via", "1.1 llm-proxy-" + context.instance);
+        http::append_field(head, "Via", "1.1 " + context.via_name);
         for (const auto& [name, value] : backend->settings().headers) {
             http::append_field(head, name, value);
         }

@@ -5,7 +5,7 @@
 
 #include <array>
 #include <boost/asio/error.hpp>
-#include <cstdio>
+#include <charconv>
 
 namespace llmproxy::pipeline {
 namespace {
@@ -18,11 +18,6 @@ using http::Framing;
 using Verdict = net::Watchdog::Verdict;
 
 constexpr std::size_t kMaxHeldError = 64 * 1024;
-
-double milliseconds(core::Duration duration)
-{
-    return std::chrono::duration<double, std::milli>(duration).count();
-}
 
 bool is_type(std::string_view content_type, std::string_view wanted)
 {
@@ -81,7 +76,7 @@ void Relay::compose_head()
         exchange.keep_alive = false;
     }
 
-    head_.reserve(1024);
+    head_.reserve(1000);
     http::append_status_line(head_, head.status, head.reason);
     const bool named = head.fields.has(FieldName::connection);
     bool has_request_id = false;
@@ -100,15 +95,14 @@ void Relay::compose_head()
     if (!has_request_id) {
         http::append_field(head_, "x-request-id", record.request_id);
     }
-    http::append_field(head_, "x-llm-proxy-request-id", record.request_id);
-    http::append_field(head_, "x-llm-proxy-backend", record.backend);
-    http::append_field(head_, "x-llm-proxy-attempts", std::to_string(record.attempts));
+    core::append_all(head_, "x-llm-proxy-request-id: ", record.request_id,
+                     "\r\nx-llm-proxy-backend: ", record.backend, "\r\nx-llm-proxy-attempts: ");
+    core::append_number(head_, record.attempts);
+    head_ += "\r\n";
     const auto own = std::chrono::steady_clock::now() - exchange.started - context_.upstream_time;
-    std::array<char, 64> timing{};
-    const int length =
-        std::snprintf(timing.data(), timing.size(), "proxy;dur=%.3f", milliseconds(own));
-    http::append_field(head_, "Server-Timing",
-                       std::string_view(timing.data(), static_cast<std::size_t>(length)));
+    head_ += "Server-Timing: proxy;dur=";
+    core::append_milliseconds(head_, own);
+    head_ += "\r\n";
     exchange.record.times.proxy = own;
     if (chunked_out_) {
         http::append_field(head_, "Transfer-Encoding", "chunked");
@@ -152,77 +146,6 @@ core::Task<core::Result<bool>> Relay::hold_error_body()
     }
 }
 
-void Relay::scan(std::vector<std::string_view>& runs, std::vector<std::string_view>& relay)
-{
-    const auto look = [&](std::string_view bytes) {
-        if (stream_) {
-            std::vector<std::string_view> seen;
-            stream_->feed(bytes, seen);
-        } else if (json_) {
-            json_->feed(bytes);
-        }
-    };
-    if (inflater_) {
-        for (const auto run : runs) {
-            inflater_->feed(run, inflated_);
-            look(inflated_);
-        }
-        relay = runs;
-        return;
-    }
-    if (stream_) {
-        if (runs.size() > 1) {
-            // The scanner's views live until its next call, so one call gets all.
-            joined_.clear();
-            for (const auto run : runs) {
-                joined_.append(run);
-            }
-            stream_->feed(joined_, relay);
-        } else if (!runs.empty()) {
-            stream_->feed(runs.front(), relay);
-        }
-        return;
-    }
-    if (json_) {
-        if (reader_.done() && !head_sent_ && held_.empty() && runs.size() == 1) {
-            whole_ = openai::scan_reply(runs.front());
-            scanned_whole_ = true;
-        } else {
-            for (const auto run : runs) {
-                json_->feed(run);
-            }
-        }
-    }
-    relay = runs;
-}
-
-void Relay::finish_scan(std::vector<std::string_view>& relay)
-{
-    if (stream_) {
-        stream_->finish(relay);
-    } else if (json_ && !scanned_whole_) {
-        json_->finish();
-    }
-}
-
-void Relay::note_usage()
-{
-    const openai::Usage* usage = nullptr;
-    if (stream_) {
-        usage = &stream_->usage();
-    } else if (json_) {
-        usage = scanned_whole_ ? &whole_.usage : &json_->usage();
-    }
-    if (usage != nullptr && usage->present) {
-        auto& out = context_.exchange.record.usage;
-        out.present = true;
-        out.input = usage->input_tokens;
-        out.output = usage->output_tokens;
-        out.cached = usage->cached_tokens;
-        out.reasoning = usage->reasoning_tokens;
-    }
-}
-
 core::Failure Relay::upstream_failure(const boost::system::error_code& code) const
 {
     switch (context_.exchange.watchdog().verdict()) {
@@ -235,46 +158,76 @@ core::Failure Relay::upstream_failure(const boost::system::error_code& code) con
     return {Errc::upstream_reset, Origin::upstream, "the reply was cut", code};
 }
 
-core::Task<core::Result<void>> Relay::send(std::vector<std::string_view>& relay, bool last)
+bool Relay::write_now(bool last)
 {
-    const auto size = total_size(relay);
-    std::array<char, 24> line{};
-    std::vector<std::string_view> pieces;
-    pieces.reserve(relay.size() + 4);
+    const auto size = total_size(relay_);
+    pieces_.clear();
     if (!head_sent_) {
-        pieces.push_back(head_);
+        pieces_.push_back(head_);
     }
     if (chunked_out_ && size != 0) {
-        const int length = std::snprintf(line.data(), line.size(), "%zx\r\n", size);
-        pieces.emplace_back(line.data(), static_cast<std::size_t>(length));
+        pieces_.push_back(chunk_line(size));
     }
-    pieces.insert(pieces.end(), relay.begin(), relay.end());
+    pieces_.insert(pieces_.end(), relay_.begin(), relay_.end());
     if (chunked_out_) {
         if (size != 0 && last) {
-            pieces.push_back("\r\n0\r\n\r\n");
+            pieces_.push_back("\r\n0\r\n\r\n");
         } else if (size != 0) {
-            pieces.push_back("\r\n");
+            pieces_.push_back("\r\n");
         } else if (last) {
-            pieces.push_back("0\r\n\r\n");
+            pieces_.push_back("0\r\n\r\n");
         }
     }
-    if (pieces.empty()) {
-        co_return core::Result<void>();
+    pending_ = size;
+    if (pieces_.empty()) {
+        return true;
     }
-    auto written = co_await context_.exchange.write(std::span<const std::string_view>(pieces));
-    if (written) {
-        if (!head_sent_) {
-            head_sent_ = true;
-            std::string().swap(head_);
-        }
-        context_.exchange.record.bytes_out += size;
+    const auto written = context_.exchange.write_now(pieces_);
+    if (!written) {
+        trouble_ = written.error();
+        return true;
     }
-    co_return written;
+    if (*written) {
+        note_written();
+    }
+    return *written;
 }
 
-core::Task<core::Result<void>> Relay::cut(core::Failure failure)
+std::string_view Relay::chunk_line(std::size_t size)
+{
+    char* end = std::to_chars(line_.data(), line_.data() + line_.size() - 2, size, 16).ptr;
+    *end++ = '\r';
+    *end++ = '\n';
+    return {line_.data(), static_cast<std::size_t>(end - line_.data())};
+}
+
+core::Task<void> Relay::write_rest()
+{
+    auto written = co_await context_.exchange.write_rest(pieces_);
+    if (written) {
+        note_written();
+    } else {
+        trouble_ = written.error();
+    }
+}
+
+void Relay::note_written()
+{
+    if (!head_sent_) {
+        head_sent_ = true;
+        std::string().swap(head_);
+        // A long quiet stream keeps no more than it needs.
+        reply_.head.fields = http::Fields();
+        std::string().swap(reply_.raw);
+    }
+    context_.exchange.record.bytes_out += pending_;
+}
+
+core::Task<core::Result<void>> Relay::cut()
 {
     auto& exchange = context_.exchange;
+    const core::Failure failure = std::move(*trouble_);
+    trouble_.reset();
     const bool finished = stream_ && stream_->terminal_seen();
     if (failure.errc() == Errc::client_gone && finished) {
         exchange.keep_alive =
@@ -287,21 +240,21 @@ core::Task<core::Result<void>> Relay::cut(core::Failure failure)
     exchange.record.outcome = failure.info().code;
     exchange.record.error = failure.describe();
     if (failure.errc() != Errc::client_gone && !exchange.was_cut()) {
-        std::vector<std::string_view> rest;
+        relay_.clear();
         const bool boundary = stream_ && !inflater_ && stream_->at_event_boundary() && !finished;
         if (stream_ && !inflater_) {
-            stream_->finish(rest);
+            stream_->finish(relay_);
         }
         std::string event;
         if (boundary && chunked_out_) {
             event = openai::stream_error_event(context_.route, failure);
-            rest.push_back(event);
+            relay_.push_back(event);
         }
-        if (!rest.empty()) {
-            auto written = co_await send(rest, false);
-            if (!written) {
-                exchange.record.error += "; the client did not take the end";
-            }
+        if (!relay_.empty() && !write_now(false)) {
+            co_await write_rest();
+        }
+        if (trouble_) {
+            exchange.record.error += "; the client did not take the end";
         }
     }
     const bool by_reset = !chunked_out_ && reply_.head.framing.kind != Framing::Kind::length;
@@ -309,81 +262,84 @@ core::Task<core::Result<void>> Relay::cut(core::Failure failure)
     co_return core::Result<void>();
 }
 
+bool Relay::take_piece()
+{
+    runs_.clear();
+    relay_.clear();
+    if (!held_.empty()) {
+        runs_.push_back(held_);
+    } else {
+        auto taken = reader_.take(runs_);
+        if (!taken) {
+            trouble_.emplace(Errc::upstream_bad_response, Origin::upstream, taken.error().detail());
+            return false;
+        }
+    }
+    scan();
+    return true;
+}
+
+void Relay::drop_piece()
+{
+    if (!held_.empty()) {
+        held_.clear();
+        scanned_held_ = true;
+    } else {
+        reader_.drop();
+    }
+}
+
+bool Relay::end_body()
+{
+    finish_scan();
+    note_usage();
+    give_connection_back();
+    const bool by_close = reply_.head.framing.kind == Framing::Kind::until_close;
+    return !by_close || !sse_ || stream_->terminal_seen() || inflater_;
+}
+
 core::Task<core::Result<void>> Relay::run()
 {
-    auto& exchange = context_.exchange;
-    auto& watchdog = exchange.watchdog();
-    const auto idle_limit = context_.policies->settings.stream_idle_timeout;
-    const bool by_close = reply_.head.framing.kind == Framing::Kind::until_close;
     const bool head_alone = sse_ || reply_.head.framing.kind != Framing::Kind::length;
     compose_head();
-    std::vector<std::string_view> runs;
-    std::vector<std::string_view> relay;
-    std::string first = std::move(held_);
-    held_.clear();
-    for (;;) {
-        runs.clear();
-        relay.clear();
-        if (!first.empty()) {
-            runs.push_back(first);
-        } else {
-            auto taken = reader_.take(runs);
-            if (!taken) {
-                Failure failure(Errc::upstream_bad_response, Origin::upstream,
-                                taken.error().detail());
-                co_return co_await cut(std::move(failure));
-            }
-        }
-        scan(runs, relay);
+    while (take_piece()) {
         const bool done = reader_.done();
-        if (done && context_.hides_usage && !relay.empty()) {
-            // What the scanner gave out lives until its next call, which is `finish`.
-            auto written = co_await send(relay, false);
-            if (!written) {
-                co_return co_await cut(written.error());
+        if (done && context_.hides_usage && !relay_.empty()) {
+            // What the scanner gave out lives until its next call, which is in `end_body`.
+            if (!write_now(false)) {
+                co_await write_rest();
             }
-            relay.clear();
+            relay_.clear();
         }
-        if (done) {
-            finish_scan(relay);
-            note_usage();
-            give_connection_back();
-            if (by_close && sse_ && !stream_->terminal_seen() && !inflater_) {
-                Failure failure(Errc::upstream_reset, Origin::upstream, "no terminal event");
-                if (!head_sent_ || !relay.empty()) {
-                    auto written = co_await send(relay, false);
-                    if (!written) {
-                        co_return co_await cut(written.error());
-                    }
-                }
-                co_return co_await cut(std::move(failure));
-            }
+        const bool whole = !done || trouble_ || end_body();
+        const bool due = !relay_.empty() || (!head_sent_ && (head_alone || !whole));
+        if (!trouble_ && (due || (done && whole)) && !write_now(done && whole)) {
+            co_await write_rest();
         }
-        if (done || !relay.empty() || (!head_sent_ && head_alone)) {
-            auto written = co_await send(relay, done);
-            if (!written) {
-                co_return co_await cut(written.error());
-            }
+        if (!whole && !trouble_) {
+            trouble_.emplace(Errc::upstream_reset, Origin::upstream, "no terminal event");
+        }
+        if (trouble_) {
+            break;
         }
         if (done) {
             co_return core::Result<void>();
         }
-        if (!first.empty()) {
-            first.clear();
-        } else {
-            reader_.drop();
-        }
-        auto limit = core::Deadline::after(std::chrono::steady_clock::now(), idle_limit);
+        drop_piece();
+        auto limit = core::Deadline::after(std::chrono::steady_clock::now(),
+                                           context_.policies->settings.stream_idle_timeout);
         if (!sse_ || !head_sent_) {
             limit = limit.min(context_.total);
         }
-        watchdog.expect(limit);
-        auto filled = co_await reader_.fill();
+        context_.exchange.watchdog().expect(limit);
+        const auto filled = co_await reader_.fill();
         if (!filled) {
             note_usage();
-            co_return co_await cut(upstream_failure(filled.error()));
+            trouble_ = upstream_failure(filled.error());
+            break;
         }
     }
+    co_return co_await cut();
 }
 
 void Relay::give_connection_back()

@@ -7,6 +7,7 @@
 #include "llmproxy/openai/reply_scanner.hpp"
 #include "llmproxy/openai/stream_scanner.hpp"
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,10 +44,20 @@ public:
 
 private:
     void compose_head();
-    void scan(std::vector<std::string_view>& runs, std::vector<std::string_view>& relay);
-    void finish_scan(std::vector<std::string_view>& relay);
-    core::Task<core::Result<void>> send(std::vector<std::string_view>& relay, bool last);
-    core::Task<core::Result<void>> cut(core::Failure failure);
+    /// Takes what has come of the body and scans it; false on trouble.
+    bool take_piece();
+    void scan();
+    void drop_piece();
+    /// After the last piece: usage, connection. False if the stream lacks its end.
+    bool end_body();
+    void finish_scan();
+    /// Writes `relay_`, framed, in two steps: without waiting, and if that returns false the rest. Failures are trouble.
+    bool write_now(bool last);
+    core::Task<void> write_rest();
+    void note_written();
+    std::string_view chunk_line(std::size_t size);
+    /// Ends the reply unfinished because of the trouble.
+    core::Task<core::Result<void>> cut();
     core::Failure upstream_failure(const boost::system::error_code& code) const;
     void note_usage();
     void give_connection_back();
@@ -65,10 +76,17 @@ private:
     std::optional<openai::ReplyScanner> json_;
     std::optional<openai::Inflater> inflater_;
     openai::ReplyFacts whole_;
+    std::vector<std::string_view> runs_;    // body bytes as they came
+    std::vector<std::string_view> relay_;   // what of them is passed on
+    std::vector<std::string_view> pieces_;  // that with head and framing
+    std::size_t pending_ = 0;               // body bytes among `pieces_`
+    std::optional<core::Failure> trouble_;  // why the relay cannot go on
+    std::array<char, 24> line_{};           // the chunk's size line
     bool sse_ = false;
     bool chunked_out_ = false;
     bool head_sent_ = false;
     bool scanned_whole_ = false;
+    bool scanned_held_ = false;
 };
 
 }  // namespace llmproxy::pipeline

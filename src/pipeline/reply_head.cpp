@@ -51,12 +51,14 @@ core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream
             if (!upload.running()) {
                 watchdog.expect(limit);
             }
-            auto waited = co_await lease.stream().wait_readable();
-            auto got = net::IoResult<std::size_t>(std::size_t{0});
-            if (waited) {
+            boost::system::error_code ended;
+            if (!lease.stream().readable_now()) {
+                const auto [code] = co_await lease.stream().until_readable();
+                ended = code;
+            }
+            auto got = net::IoResult<std::size_t>(ended);
+            if (!ended) {
                 got = lease.stream().try_read(buffer.prepare(kMaxHead));
-            } else {
-                got = waited.error();
             }
             if (!got && got.error() == boost::asio::error::would_block) {
                 continue;
@@ -86,6 +88,7 @@ core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream
             }
             co_return Failure(Errc::upstream_reset, Origin::upstream, "before the reply", cause);
         }
+        out.head.fields.reserve(16);
         out.raw.assign(buffer.data().substr(0, length));
         buffer.consume(length);
         scanned = 0;

@@ -16,9 +16,25 @@ Failure too_large(std::uint64_t limit)
         .say("The request body is larger than the limit of " + std::to_string(limit) + " bytes.");
 }
 
+/// Adds bytes of the body to what is held, under both limits.
+core::Result<void> hold(RequestContext& context, const std::vector<std::string_view>& runs)
+{
+    const auto limit = context.policies->settings.max_body_bytes;
+    for (const auto run : runs) {
+        if (context.body.size() + run.size() > limit) {
+            return too_large(limit);
+        }
+        if (!context.held.grow(run.size())) {
+            return Failure(Errc::overloaded, Origin::self, "max_buffered_bytes reached");
+        }
+        context.body.append(run);
+    }
+    return {};
+}
+
 }  // namespace
 
-core::Task<core::Result<void>> hold_body(RequestContext& context)
+core::Result<bool> hold_what_came(RequestContext& context)
 {
     auto& exchange = context.exchange;
     const auto& head = exchange.head();
@@ -26,41 +42,59 @@ core::Task<core::Result<void>> hold_body(RequestContext& context)
     const auto encoding = head.fields.get(FieldName::content_encoding);
     if (!encoding.empty() && !core::iequals(encoding, "identity")) {
         exchange.keep_alive = false;
-        co_return Failure(Errc::unsupported_encoding, Origin::client, std::string(encoding));
+        return Failure(Errc::unsupported_encoding, Origin::client, std::string(encoding));
     }
     if (head.framing.kind == http::Framing::Kind::length) {
         if (head.framing.length > limit) {
-            co_return too_large(limit);
+            return too_large(limit);
         }
+        // The room is what the parser may read beyond the end.
         context.body.reserve(static_cast<std::size_t>(head.framing.length) + 64);
     }
     std::vector<std::string_view> runs;
     for (;;) {
+        const auto taken = exchange.take_body(runs);
+        if (!taken) {
+            return taken.error();
+        }
+        auto kept = hold(context, runs);
+        if (!kept) {
+            return kept.error();
+        }
+        if (exchange.body_done() || !*taken) {
+            return exchange.body_done();
+        }
+    }
+}
+
+core::Task<core::Result<void>> hold_rest(RequestContext& context)
+{
+    auto& exchange = context.exchange;
+    std::vector<std::string_view> runs;
+    while (!exchange.body_done()) {
         auto got = co_await exchange.read_body(runs, context.total);
         if (!got) {
             co_return got;
         }
-        for (const auto run : runs) {
-            if (context.body.size() + run.size() > limit) {
-                co_return too_large(limit);
-            }
-            if (!context.held.grow(run.size())) {
-                co_return Failure(Errc::overloaded, Origin::self, "max_buffered_bytes reached");
-            }
-            context.body.append(run);
-        }
-        if (exchange.body_done()) {
-            break;
+        auto kept = hold(context, runs);
+        if (!kept) {
+            co_return kept;
         }
     }
+    co_return core::Result<void>();
+}
+
+core::Result<void> understand_body(RequestContext& context)
+{
+    context.exchange.drop_body();  // it has been copied: a long reply must not keep the read buffer
     context.body_is_held = true;
     auto facts = openai::read_facts(context.body);
     if (!facts) {
-        co_return facts.error();
+        return facts.error();
     }
     context.facts = std::move(*facts);
-    exchange.record.stream = context.facts->stream;
-    co_return core::Result<void>();
+    context.exchange.record.stream = context.facts->stream;
+    return {};
 }
 
 core::Task<core::Result<std::string>> sniff_multipart_model(RequestContext& context)

@@ -17,14 +17,14 @@ namespace llmproxy::pipeline {
 /// One request on its way through the phases. Lives on the session's strand for as long as the request does.
 struct RequestContext {
     RequestContext(http::Exchange& the_exchange, std::shared_ptr<const Policies> the_policies,
-                   const std::string& the_instance)
-        : exchange(the_exchange), policies(std::move(the_policies)), instance(the_instance)
+                   const std::string& the_via_name)
+        : exchange(the_exchange), policies(std::move(the_policies)), via_name(the_via_name)
     {
     }
 
     http::Exchange& exchange;
     std::shared_ptr<const Policies> policies;
-    const std::string& instance;
+    const std::string& via_name;
 
     http::Target target;
     openai::Route route = openai::Route::other;
@@ -50,8 +50,12 @@ struct RequestContext {
            (head.framing.kind == http::Framing::Kind::length && head.framing.length == 0);
 }
 
-/// Reads the whole body of an inference request into the context and its facts with it.
-core::Task<core::Result<void>> hold_body(RequestContext& context);
+/// Takes the body of an inference request into the context: what has come with the head, true if that was all of it,
+/// and otherwise the rest.
+[[nodiscard]] core::Result<bool> hold_what_came(RequestContext& context);
+core::Task<core::Result<void>> hold_rest(RequestContext& context);
+/// Reads the facts of the body that is held.
+[[nodiscard]] core::Result<void> understand_body(RequestContext& context);
 
 /// Reads ahead in a multipart body for the `model` field, at most 64 KiB; what was read stays in the context.
 core::Task<core::Result<std::string>> sniff_multipart_model(RequestContext& context);

@@ -67,14 +67,13 @@ std::string compose_request_head(const RequestContext& context, const core::Secr
     const auto& head = context.exchange.head();
     const auto& backend = *context.backend;
     std::string out;
-    out.reserve(1024);
-    out.append(head.method).append(" ").append(backend.url().path);
-    out.append(context.target.path.substr(kPrefix.size()));
+    out.reserve(1000);
+    core::append_all(out, head.method, " ", backend.url().path,
+                     context.target.path.substr(kPrefix.size()));
     if (context.target.has_query) {
-        out.append("?").append(context.target.query);
+        core::append_all(out, "?", context.target.query);
     }
-    out.append(" HTTP/1.1\r\n");
-    http::append_field(out, "Host", backend.url().authority);
+    core::append_all(out, " HTTP/1.1\r\nHost: ", backend.url().authority, "\r\n");
 
     const bool named = head.fields.has(FieldName::connection);
     std::string via;
@@ -97,7 +96,7 @@ std::string compose_request_head(const RequestContext& context, const core::Secr
         }
         http::append_field(out, field.name, field.value);
     }
-    http::append_field(out, "Via", via + "1.1 llm-proxy-" + context.instance);
+    core::append_all(out, "Via: ", via, "1.1 ", context.via_name, "\r\n");
     http::append_field(out, "X-Request-Id", context.exchange.record.request_id);
     if (openai::is_inference(context.route)) {
         http::append_field(out, "Accept-Encoding", "identity");
@@ -106,7 +105,7 @@ std::string compose_request_head(const RequestContext& context, const core::Secr
         http::append_field(out, name, value);
     }
     if (!key.empty()) {
-        out.append("Authorization: Bearer ").append(key.reveal()).append("\r\n");
+        core::append_all(out, "Authorization: Bearer ", key.reveal(), "\r\n");
     }
     if (context.upgrade) {
         out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n");

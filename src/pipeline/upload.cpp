@@ -24,7 +24,6 @@ std::string chunk_line(std::size_t size)
 
 Upload::Upload(RequestContext& context, net::Stream& upstream)
     : context_(context), upstream_(upstream),
-      ended_(context.exchange.watchdog().executor(), core::SteadyTime::max()),
       chunked_(context.exchange.head().framing.kind == http::Framing::Kind::chunked)
 {
 }
@@ -36,6 +35,7 @@ void Upload::start()
         return;
     }
     running_ = true;
+    ended_.emplace(context_.exchange.watchdog().executor(), core::SteadyTime::max());
     auto on_end = [this](std::exception_ptr escaped) {
         running_ = false;
         if (escaped) {
@@ -43,7 +43,7 @@ void Upload::start()
             telemetry::log("pipeline")
                 .error(context_.exchange.record.request_id, "an exception ended an upload");
         }
-        ended_.cancel();
+        ended_->cancel();
     };
     asio::co_spawn(context_.exchange.watchdog().executor(), run(), std::move(on_end));
 }
@@ -58,7 +58,7 @@ core::Task<void> Upload::join()
     upstream_.cancel();
     constexpr auto token = asio::as_tuple(asio::use_awaitable);
     while (running_) {
-        [[maybe_unused]] auto [code] = co_await ended_.async_wait(token);
+        [[maybe_unused]] auto [code] = co_await ended_->async_wait(token);
     }
 }
 
@@ -118,6 +118,7 @@ core::Task<void> Upload::run()
     if (ending_) {
         co_return;
     }
+    exchange.drop_body();
     if (chunked_) {
         auto written = co_await upstream_.write("0\r\n\r\n");
         if (!written) {

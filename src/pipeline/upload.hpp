@@ -35,7 +35,8 @@ private:
 
     RequestContext& context_;
     net::Stream& upstream_;
-    boost::asio::steady_timer ended_;  // never expires by itself; cancelled when `run` has ended
+    std::optional<boost::asio::steady_timer>
+        ended_;  // never expires; cancelled when `run` has ended
     std::optional<core::Failure> failure_;
     bool chunked_;
     bool running_ = false;

@@ -20,9 +20,7 @@ std::string_view logged_path(const AccessRecord& record) noexcept
 void json_text(std::string& out, std::string_view key, std::string_view value)
 {
     if (!value.empty()) {
-        out += key;
-        append_escaped(out, value.substr(0, kMaxText));
-        out += '"';
+        append_text_member(out, key, value.substr(0, kMaxText));
     }
 }
 
@@ -108,9 +106,7 @@ void append_json_line(std::string& out, const AccessRecord& record)
     json_text(out, R"(,"method":")", record.method);
     json_text(out, R"(,"authority":")", record.authority);
     if (const auto path = logged_path(record); !path.empty()) {
-        out += R"(,"path":")";
-        append_escaped(out, path);
-        out += '"';
+        append_text_member(out, R"(,"path":")", path);
     }
     json_text(out, R"(,"protocol":")", record.protocol);
     json_text(out, R"(,"user_agent":")", record.user_agent);

@@ -2,8 +2,8 @@
 
 #include "llmproxy/core/text.hpp"
 
-#include <algorithm>
 #include <array>
+#include <cstring>
 
 namespace llmproxy::telemetry {
 namespace {
@@ -19,6 +19,32 @@ constexpr auto kPlain = [] {
 bool is_plain(char c) noexcept
 {
     return kPlain[static_cast<unsigned char>(c)];
+}
+
+/// is_plain of eight characters at once.
+bool are_plain(const char* eight) noexcept
+{
+    constexpr std::uint64_t kOnes = 0x0101010101010101;
+    constexpr std::uint64_t kHighs = 0x8080808080808080;
+    std::uint64_t text = 0;
+    std::memcpy(&text, eight, sizeof text);
+    const auto zeros = [](std::uint64_t word) { return (word - kOnes) & ~word; };
+    const auto control = (text - kOnes * 0x20) & ~text;
+    const auto special =
+        zeros(text ^ (kOnes * '"')) | zeros(text ^ (kOnes * '\\')) | zeros(text ^ (kOnes * 0x7f));
+    return ((control | special | text) & kHighs) == 0;
+}
+
+std::size_t plain_length(std::string_view text) noexcept
+{
+    std::size_t at = 0;
+    while (at + 8 <= text.size() && are_plain(text.data() + at)) {
+        at += 8;
+    }
+    while (at < text.size() && is_plain(text[at])) {
+        ++at;
+    }
+    return at;
 }
 
 void put_digits(char* at, unsigned value, int width) noexcept
@@ -55,12 +81,22 @@ struct SecondText {
 
 void append_escaped(std::string& out, std::string_view text)
 {
-    const auto end = std::find_if_not(text.begin(), text.end(), is_plain);
-    const auto clean = static_cast<std::size_t>(end - text.begin());
+    const auto clean = plain_length(text);
     out.append(text.data(), clean);
     if (clean < text.size()) {
         core::append_json_escaped(out, text.substr(clean));
     }
+}
+
+void append_text_member(std::string& out, std::string_view key, std::string_view text)
+{
+    if (plain_length(text) == text.size()) {
+        core::append_all(out, key, text, "\"");
+        return;
+    }
+    out += key;
+    append_escaped(out, text);
+    out += '"';
 }
 
 void append_time(std::string& out, core::SystemTime time)
@@ -75,16 +111,6 @@ void append_time(std::string& out, core::SystemTime time)
     put_digits(tail, static_cast<unsigned>(rest.count()), 3);
     out.append(cached.text.data(), cached.text.size());
     out.append(tail, sizeof tail);
-}
-
-void append_milliseconds(std::string& out, core::Duration duration)
-{
-    const auto micros = std::max<std::int64_t>(
-        0, std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
-    append_number(out, micros / 1000);
-    char fraction[4] = {'.', '0', '0', '0'};
-    put_digits(fraction + 1, static_cast<unsigned>(micros % 1000), 3);
-    out.append(fraction, sizeof fraction);
 }
 
 }  // namespace llmproxy::telemetry

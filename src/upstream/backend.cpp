@@ -230,6 +230,17 @@ void Backend::give_back(std::unique_ptr<Connection> connection) noexcept
     }
 }
 
+std::optional<Lease> Backend::lease_pooled()
+{
+    auto permit = gate_.try_enter();
+    auto connection = permit ? take_idle() : nullptr;
+    if (!connection) {
+        return std::nullopt;
+    }
+    reuses_.fetch_add(1, std::memory_order_relaxed);
+    return Lease(shared_from_this(), std::move(connection), std::move(permit), true);
+}
+
 core::Task<core::Result<Lease>> Backend::lease(bool fresh, core::Deadline queue_until,
                                                net::Watchdog& watchdog)
 {

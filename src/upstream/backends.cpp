@@ -54,6 +54,9 @@ std::shared_ptr<Backend> Backends::by_name(std::string_view name) const noexcept
 
 std::shared_ptr<Backend> Backends::choose(std::string_view model) const
 {
+    if (all_.size() == 1) {
+        return all_.front()->serves(model) ? all_.front() : nullptr;
+    }
     std::vector<std::size_t> candidates;
     for (std::size_t i = 0; i < all_.size(); ++i) {
         const bool worse = !candidates.empty() && all_[i]->settings().priority !=

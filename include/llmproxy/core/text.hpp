@@ -1,5 +1,9 @@
 #pragma once
 
+#include <charconv>
+#include <chrono>
+#include <concepts>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -59,5 +63,44 @@ constexpr void for_each_item(std::string_view list, F&& f)
 
 /// Escapes for the inside of a JSON string; bytes that are not UTF-8 become U+FFFD. Appends to `out`.
 void append_json_escaped(std::string& out, std::string_view text);
+
+/// A text as a view; the length of a literal is known without looking.
+template <std::size_t N>
+[[nodiscard]] constexpr std::string_view view_of(const char (&literal)[N]) noexcept
+{
+    return {literal, N - 1};
+}
+[[nodiscard]] constexpr std::string_view view_of(std::string_view text) noexcept
+{
+    return text;
+}
+
+/// Appends all parts, growing `out` once.
+template <typename... Parts>
+void append_all(std::string& out, const Parts&... parts)
+{
+    const auto one = [](char*& at, std::string_view part) {
+        if (!part.empty()) {  // memcpy takes no null pointer, not even for nothing
+            std::memcpy(at, part.data(), part.size());
+            at += part.size();
+        }
+    };
+    const auto size = out.size();
+    out.resize(size + (view_of(parts).size() + ...));
+    char* at = out.data() + size;
+    (one(at, view_of(parts)), ...);
+}
+
+/// Appends a whole number in decimal digits.
+template <std::integral T>
+void append_number(std::string& out, T value)
+{
+    char digits[24];
+    const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+    out.append(digits, static_cast<std::size_t>(end - digits));
+}
+
+/// Appends a duration as milliseconds with three decimals; less than nothing counts as nothing.
+void append_milliseconds(std::string& out, std::chrono::nanoseconds duration);
 
 }  // namespace llmproxy::core

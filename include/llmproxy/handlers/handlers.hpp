@@ -32,15 +32,11 @@ private:
 /// `/v1/`: the gateway.
 class OpenAi final : public edge::Handler {
 public:
-    OpenAi(pipeline::Gateway& gateway, telemetry::Metrics& metrics)
-        : gateway_(gateway), metrics_(metrics)
-    {
-    }
+    explicit OpenAi(pipeline::Gateway& gateway) : gateway_(gateway) {}
     core::Task<void> handle(http::Exchange& exchange) override;
 
 private:
     pipeline::Gateway& gateway_;
-    telemetry::Metrics& metrics_;
 };
 
 }  // namespace llmproxy::handlers

@@ -53,11 +53,18 @@ public:
     /// Sends `100 Continue` first if the client waits for it (RFC 9110, section 10.1.1).
     core::Task<core::Result<void>> read_body(std::vector<std::string_view>& runs,
                                              core::Deadline deadline);
+    /// The same without waiting, for what has come already: false if `read_body` must follow, `runs` are empty then.
+    core::Result<bool> take_body(std::vector<std::string_view>& runs);
+    /// Gives the room of the bytes that were read last back.
+    void drop_body() noexcept { body_.drop(); }
     [[nodiscard]] bool body_done() const noexcept { return body_.done(); }
     [[nodiscard]] std::uint64_t body_bytes() const noexcept { return body_bytes_; }
 
     /// Writes pieces as they are, under write_timeout. The first call is the commit point.
     core::Task<core::Result<void>> write(std::span<const std::string_view> pieces);
+    /// The same without waiting: false if the socket did not take all, `write_rest` with the same pieces must follow.
+    core::Result<bool> write_now(std::span<const std::string_view> pieces);
+    core::Task<core::Result<void>> write_rest(std::span<const std::string_view> pieces);
     /// An interim response (1xx), whole; does not commit.
     core::Task<core::Result<void>> write_interim(std::string_view bytes);
     [[nodiscard]] bool committed() const noexcept { return committed_; }
@@ -80,6 +87,8 @@ public:
                                            core::Errc when_expired) const;
 
 private:
+    core::Failure write_failed(const boost::system::error_code& code);
+
     net::Stream& client_;
     net::Buffer& buffer_;
     net::Watchdog& watchdog_;
@@ -89,6 +98,7 @@ private:
     BodyReader body_;
     std::uint64_t body_bytes_ = 0;
     std::uint64_t sent_bytes_ = 0;
+    std::size_t written_ = 0;  // by write_now, of the pieces it was given
     bool continue_due_;
     bool committed_ = false;
     bool cut_ = false;

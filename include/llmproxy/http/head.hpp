@@ -38,6 +38,7 @@ public:
     [[nodiscard]] bool lists(FieldName id, std::string_view token) const noexcept;
 
     void clear() noexcept { lines_.clear(); }
+    void reserve(std::size_t lines) { lines_.reserve(lines); }
     void add(Field field) { lines_.push_back(field); }
 
 private:

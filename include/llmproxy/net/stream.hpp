@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 
 namespace llmproxy::net {
 
@@ -53,10 +54,18 @@ public:
 
     /// Waits until a read would not block, holding no buffer.
     core::Task<IoResult<void>> wait_readable();
+    /// The same in two steps, for loops that run for every piece: a read may bring something already, else wait once.
+    [[nodiscard]] bool readable_now() noexcept;
+    using Waited = std::tuple<boost::system::error_code>;
+    core::Task<Waited> until_readable();
 
-    /// Writes all pieces in one gather write where the socket takes it (TLS: flattened into one record up to 16 KiB).
-    core::Task<IoResult<void>> write(std::span<const std::string_view> pieces);
+    /// Writes all pieces in one gather write where the socket takes it (TLS: flattened into records of 16 KiB).
+    /// \param done  bytes at the front of the pieces that have been written before.
+    core::Task<IoResult<void>> write(std::span<const std::string_view> pieces,
+                                     std::size_t done = 0);
     core::Task<IoResult<void>> write(std::string_view piece);
+    /// Writes what the socket takes now, nothing included; how many bytes that were. Waits for nothing.
+    IoResult<std::size_t> try_write(std::span<const std::string_view> pieces, std::size_t done = 0);
 
     /// Sends close_notify if TLS (not waiting for the other side's), then FIN.
     void shutdown_write() noexcept;
@@ -80,15 +89,16 @@ private:
         void operator()(SSL* ssl) const noexcept { SSL_free(ssl); }
     };
     core::Task<IoResult<void>> handshake();
-    core::Task<IoResult<void>> wait(bool for_read);
-    core::Task<IoResult<void>> write_plain(std::span<const std::string_view> pieces);
-    core::Task<IoResult<void>> write_tls(std::span<const std::string_view> pieces);
+    core::Task<Waited> wait(bool for_read);
+    IoResult<std::size_t> write_plain(std::span<const std::string_view> pieces, std::size_t done);
+    IoResult<std::size_t> write_tls(std::span<const std::string_view> pieces, std::size_t done);
     boost::system::error_code ssl_failure(int returned) noexcept;
 
     Socket socket_;
     std::unique_ptr<SSL, SslFree> ssl_;
     std::shared_ptr<SSL_CTX> context_;
     bool broken_ = false;  // after a failed TLS operation only close and reset are left
+    boost::system::error_code failure_;  // of a read that had brought bytes before it failed
 };
 
 /// A TLS stream that ended without close_notify.

@@ -15,6 +15,7 @@
 namespace llmproxy::pipeline {
 
 class ModelList;
+struct RequestContext;
 
 /// What one configuration means for requests. Immutable; a request keeps the one it began with.
 struct Policies {
@@ -47,10 +48,11 @@ public:
 
 private:
     core::Task<core::Result<void>> take_through_phases(http::Exchange& exchange);
+    core::Task<core::Result<policy::AdmissionGate::Permit>> wait_in_queue(RequestContext& context);
 
     mutable std::mutex mutex_;
     std::shared_ptr<const Policies> policies_;
-    std::string instance_;
+    std::string via_name_;  // this process in Via fields
     policy::AdmissionGate admission_;
     policy::ByteBudget buffered_;
 };

@@ -96,6 +96,9 @@ public:
     /// The key for the next request, in turn; empty when none is configured.
     [[nodiscard]] const core::Secret& next_key() noexcept;
 
+    /// A pooled connection that is still alive, if that takes no waiting.
+    [[nodiscard]] std::optional<Lease> lease_pooled();
+
     /// A pooled connection that is still alive, or a new one. Waits in the pool's queue at its cap.
     /// \param fresh  make a new one even if pooled ones are there.
     /// Fails with Errc::upstream_connect_failed, upstream_tls_failed, overloaded, client_gone, cancelled.
