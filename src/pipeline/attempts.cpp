@@ -208,7 +208,9 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
         const auto now = std::chrono::steady_clock::now();
         const auto queue_until =
             core::Deadline::after(now, context.policies->settings.queue_timeout).min(context.total);
-        auto lease = co_await context.backend->lease(fresh, queue_until, watchdog);
+        watchdog.watch_client(true);
+        auto lease = co_await context.backend->lease(fresh, queue_until, context.total, watchdog);
+        watchdog.watch_client(false);
         if (!lease) {
             co_return lease.error();
         }
@@ -227,7 +229,6 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
             co_return core::Result<void>();
         }
         fresh = *next == Next::retry_fresh;
-        watchdog.watch_client(false);
     }
 }
 
