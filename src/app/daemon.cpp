@@ -72,7 +72,10 @@ struct Daemon::Parts {
     {
     }
 
-    [[nodiscard]] upstream::Surroundings surroundings() { return {context, *resolver, tasks}; }
+    [[nodiscard]] upstream::Surroundings surroundings()
+    {
+        return {context, *resolver, tasks, metrics};
+    }
     core::Result<std::shared_ptr<const pipeline::Policies>>
     make_policies(const config::Snapshot& from, const upstream::Backends* before);
     core::Result<void> start();
@@ -84,6 +87,7 @@ struct Daemon::Parts {
     void end(int code);
 
     std::shared_ptr<const config::Snapshot> snapshot;
+    net::Lookup lookup = &net::system_lookup;
     std::mutex reload_mutex;
     asio::io_context context;
     asio::any_io_executor control;  // a strand: drain, stop, sweep
@@ -143,7 +147,7 @@ core::Result<void> Daemon::Parts::start()
         return opened.error();
     }
     access_log = std::move(*opened);
-    resolver = std::make_unique<net::Resolver>();
+    resolver = std::make_unique<net::Resolver>(net::ResolverOptions(), lookup);
     auto policies = make_policies(*snapshot, nullptr);
     if (!policies) {
         return policies.error();
@@ -266,6 +270,11 @@ Daemon::~Daemon()
         stop_now();
         wait();
     }
+}
+
+void Daemon::resolve_with_for_test(net::Lookup lookup)
+{
+    parts_->lookup = std::move(lookup);
 }
 
 core::Result<void> Daemon::start()

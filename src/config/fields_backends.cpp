@@ -87,7 +87,9 @@ void add_reach_fields(std::vector<Field>& table)
 
     auto proxy =
         field("backends[].proxy", Type::string, "",
-              "`http(s)://[user:pass@]host:port`, an egress proxy to reach the backend by CONNECT.")
+              "`http(s)://[user:pass@]host:port`, an egress proxy to reach the backend by CONNECT; "
+              "user and password may be percent-encoded. Before an `https://` backend the proxy "
+              "must be `http://`.")
             .bind([](Cursor & c) -> auto& { return c.backend->proxy; });
     proxy.masked = true;
     table.push_back(std::move(proxy));

@@ -147,7 +147,8 @@ void add_server_fields(std::vector<Field>& table)
                         .bind([](Cursor & c) -> auto& { return c.root->server.max_connections; }));
     table.push_back(
         field("server.trusted_proxies", Type::string_list, "[]",
-              "Addresses or CIDRs whose `X-Forwarded-For` and `X-Request-Id` are believed.")
+              "Addresses or CIDRs whose `X-Forwarded-For` and `X-Request-Id` are believed. With an "
+              "empty list everybody's `X-Request-Id` is kept.")
             .bind([](Cursor & c) -> auto& { return c.root->server.trusted_proxies; }));
     add_listener_fields(table);
 }

@@ -296,6 +296,10 @@ Value Reader::read_text(const Field& field, const Tree& tree, const std::string&
     if (field.type == Type::secret_file) {
         return read_secret_file(field, tree, path, *text);
     }
+    if (field.type == Type::path && text->find("-----BEGIN") != std::string::npos) {
+        problem(tree.mark, path, "the path of a file, not what is in it");
+        return {};
+    }
     auto value = parse_scalar(field, *text);
     if (std::holds_alternative<std::monostate>(value)) {
         problem(tree.mark, path, expectation(field) + got(field, tree));

@@ -30,6 +30,11 @@ bool is_visible(std::string_view text)
     return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
 }
 
+bool is_https(std::string_view url)
+{
+    return core::iequals(url.substr(0, 8), "https://");
+}
+
 class Validator {
 public:
     Validator(Snapshot& snapshot, std::vector<Problem>& problems)
@@ -248,6 +253,10 @@ private:
         if (!backend.proxy.empty() &&
             !is_http_url(backend.proxy, {.userinfo = true, .path = false})) {
             refuse(indexed("backends", index, "proxy"), "http(s)://[user:pass@]host:port");
+        } else if (is_https(backend.proxy) && is_https(backend.base_url)) {
+            refuse(indexed("backends", index, "proxy"),
+                   "an http:// proxy for a backend whose base_url is https://; TLS inside TLS is "
+                   "not supported");
         }
     }
 

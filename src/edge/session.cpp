@@ -158,7 +158,9 @@ core::Task<bool> Session::read_proxy_header()
                 co_return false;
             }
             if (header.source) {
-                peer_.address = header.source->address.to_string();
+                const auto source = net::normalise(header.source->address);
+                peer_.address = source.to_string();
+                peer_.trusted = http::is_trusted(source, current_->trusted);
             }
             co_return true;
         }
@@ -232,8 +234,11 @@ void Session::describe(http::Exchange& exchange)
     auto& record = exchange.record;
     record.start = std::chrono::system_clock::now();
     const auto given = head_.fields.get("x-request-id");
-    record.request_id =
-        core::is_sane_request_id(given) ? std::string(given) : core::make_request_id(record.start);
+    // Where proxies stand in front, a client that passes them by could forge the id of another's request.
+    const bool believed = peer_.trusted || current_->trusted.empty();
+    record.request_id = believed && core::is_sane_request_id(given)
+                            ? std::string(given)
+                            : core::make_request_id(record.start);
     record.client = peer_.address;
     record.listener = listener_.name;
     record.method = head_.method;

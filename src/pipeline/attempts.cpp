@@ -236,7 +236,10 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
             const auto queue_until = core::Deadline::after(std::chrono::steady_clock::now(),
                                                            context.policies->settings.queue_timeout)
                                          .min(context.total);
-            auto got = co_await context.backend->lease(fresh, queue_until, watchdog);
+            watchdog.watch_client(true);
+            auto got =
+                co_await context.backend->lease(fresh, queue_until, context.total, watchdog);
+            watchdog.watch_client(false);
             if (!got) {
                 co_return got.error();
             }
@@ -261,7 +264,6 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
             co_return core::Result<void>();
         }
         fresh = *next == Next::retry_fresh;
-        watchdog.watch_client(false);
     }
 }
 

@@ -43,7 +43,7 @@ core::Task<core::Result<std::string>> ModelList::fetch(RequestContext& context,
     const auto& settings = context.policies->settings;
     const auto queue_until = core::Deadline::after(now, settings.queue_timeout).min(context.total);
     for (bool fresh = false;; fresh = true) {
-        auto lease = co_await backend->lease(fresh, queue_until, watchdog);
+        auto lease = co_await backend->lease(fresh, queue_until, context.total, watchdog);
         if (!lease) {
             co_return lease.error();
         }

@@ -44,17 +44,17 @@ Relay::Relay(RequestContext& context, upstream::Lease& lease, const Upload& uplo
     const auto& fields = reply.head.fields;
     const auto type = fields.get(FieldName::content_type);
     sse_ = is_type(type, "text/event-stream");
-    if (sse_) {
-        const bool ours = context.hides_usage && reply.head.status == 200;
-        stream_.emplace(context.route, ours);
-    } else if (is_type(type, "application/json") && reply.head.status == 200) {
-        json_.emplace();
-    }
-    if (const auto coding = openai::coding_of(fields.get(FieldName::content_encoding))) {
+    const auto encoding = core::trim(fields.get(FieldName::content_encoding));
+    const auto coding = openai::coding_of(encoding);
+    const bool plain = encoding.empty() || core::iequals(encoding, "identity");
+    if (coding) {
         inflater_.emplace(*coding);
-        if (sse_) {
-            stream_.emplace(context.route, false);  // what passes untouched cannot be hidden
-        }
+    }
+    if (sse_ && (plain || coding)) {
+        // What passes untouched cannot be hidden.
+        stream_.emplace(context.route, plain && context.hides_usage && reply.head.status == 200);
+    } else if (is_type(type, "application/json") && reply.head.status == 200 && (plain || coding)) {
+        json_.emplace();
     }
     context.exchange.record.stream = sse_;
 }
@@ -295,7 +295,7 @@ bool Relay::end_body()
     note_usage();
     give_connection_back();
     const bool by_close = reply_.head.framing.kind == Framing::Kind::until_close;
-    return !by_close || !sse_ || stream_->terminal_seen() || inflater_;
+    return !by_close || !stream_ || stream_->terminal_seen() || inflater_;
 }
 
 core::Task<core::Result<void>> Relay::run()

@@ -2,16 +2,19 @@
 
 #include "llmproxy/core/text.hpp"
 #include "llmproxy/net/tls_context.hpp"
+#include "llmproxy/telemetry/metrics.hpp"
 #include "llmproxy/upstream/mock_provider.hpp"
 #include "llmproxy/upstream/slot.hpp"
 
+#include "egress_url.hpp"
+
+#include <boost/asio/error.hpp>
 #include <boost/asio/local/connect_pair.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/strand.hpp>
 
 #include <algorithm>
 #include <charconv>
-#include <openssl/evp.h>
 
 namespace llmproxy::upstream {
 namespace {
@@ -31,53 +34,19 @@ core::Failure bad_url(std::string_view url)
     return {core::Errc::internal, core::Origin::self, "not a usable URL: " + std::string(url)};
 }
 
-std::string base64(std::string_view text)
-{
-    std::string out((text.size() + 2) / 3 * 4 + 1, '\0');
-    const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                       reinterpret_cast<const unsigned char*>(text.data()),
-                                       static_cast<int>(text.size()));
-    out.resize(static_cast<std::size_t>(length));
-    return out;
-}
-
-core::Result<net::EgressProxy> parse_proxy(std::string_view url, const net::ClientTlsSettings& tls)
-{
-    std::string rest(url);
-    core::Secret authorization;
-    const auto scheme = rest.find("://");
-    const auto at = rest.rfind('@');
-    if (scheme != std::string::npos && at != std::string::npos && at > scheme) {
-        const auto user = rest.substr(scheme + 3, at - scheme - 3);
-        authorization = core::Secret("Basic " + base64(user));
-        rest.erase(scheme + 3, at - scheme - 2);
-    }
-    auto parsed = parse_base_url(rest);
-    if (!parsed) {
-        return parsed.error();
-    }
-    std::shared_ptr<SSL_CTX> context;
-    if (parsed->tls) {
-        auto made = net::make_client_context(tls);
-        if (!made) {
-            return made.error();
-        }
-        context = std::move(*made);
-    }
-    return net::EgressProxy(parsed->host, parsed->port, std::move(context),
-                            std::move(authorization));
-}
-
 }  // namespace
 
 core::Result<BaseUrl> parse_base_url(std::string_view url)
 {
     BaseUrl out;
     auto rest = url;
-    if (rest.starts_with("https://")) {
+    const auto begins = [&](std::string_view scheme) {  // in any case (RFC 3986, section 3.1)
+        return core::iequals(rest.substr(0, scheme.size()), scheme);
+    };
+    if (begins("https://")) {
         out.tls = true;
         rest.remove_prefix(8);
-    } else if (rest.starts_with("http://")) {
+    } else if (begins("http://")) {
         rest.remove_prefix(7);
     } else {
         return bad_url(url);
@@ -174,7 +143,7 @@ Backend::make(BackendSettings settings, const Settings& shared, Surroundings sur
         backend->tls_ = std::move(*context);
     }
     if (!backend->settings_.proxy.empty()) {
-        auto egress = parse_proxy(backend->settings_.proxy, backend->settings_.tls);
+        auto egress = parse_egress_url(backend->settings_.proxy, backend->settings_.tls);
         if (!egress) {
             return egress.error();
         }
@@ -238,11 +207,12 @@ std::optional<Lease> Backend::lease_pooled()
         return std::nullopt;
     }
     reuses_.fetch_add(1, std::memory_order_relaxed);
+    surroundings_.metrics.upstream_reuse(name());
     return Lease(shared_from_this(), std::move(connection), std::move(permit), true);
 }
 
 core::Task<core::Result<Lease>> Backend::lease(bool fresh, core::Deadline queue_until,
-                                               net::Watchdog& watchdog)
+                                               core::Deadline total, net::Watchdog& watchdog)
 {
     auto permit = co_await wait_for_slot(gate_, queue_until, watchdog);
     if (!permit) {
@@ -251,10 +221,13 @@ core::Task<core::Result<Lease>> Backend::lease(bool fresh, core::Deadline queue_
     if (!fresh) {
         if (auto connection = take_idle()) {
             reuses_.fetch_add(1, std::memory_order_relaxed);
+            surroundings_.metrics.upstream_reuse(name());
             co_return Lease(shared_from_this(), std::move(connection), std::move(*permit), true);
         }
     }
-    auto stream = co_await open();
+    auto stream = co_await open(total, watchdog);
+    surroundings_.metrics.upstream_connect(name(),
+                                           stream ? core::Errc::none : stream.error().errc());
     if (!stream) {
         co_return stream.error();
     }
@@ -263,14 +236,23 @@ core::Task<core::Result<Lease>> Backend::lease(bool fresh, core::Deadline queue_
     co_return Lease(shared_from_this(), std::move(connection), std::move(*permit), false);
 }
 
-core::Task<core::Result<net::Stream>> Backend::open()
+core::Task<core::Result<net::Stream>> Backend::open(core::Deadline total, net::Watchdog& watchdog)
 {
     if (mock_) {
         co_return open_mock();
     }
     net::ConnectTarget target(url_.host, url_.port, tls_, egress_);
-    const auto deadline = core::Deadline::after(std::chrono::steady_clock::now(), connect_timeout_);
-    co_return co_await net::connect(surroundings_.resolver, std::move(target), deadline);
+    const auto deadline =
+        core::Deadline::after(std::chrono::steady_clock::now(), connect_timeout_).min(total);
+    auto stream = co_await net::connect_while_wanted(surroundings_.resolver, std::move(target),
+                                                     deadline, watchdog);
+    const bool out_of_time = !stream && stream.error().cause() == asio::error::timed_out &&
+                             total.passed(std::chrono::steady_clock::now());
+    if (out_of_time) {
+        co_return core::Failure(core::Errc::upstream_timeout, core::Origin::upstream,
+                                stream.error().detail(), stream.error().cause());
+    }
+    co_return stream;
 }
 
 core::Result<net::Stream> Backend::open_mock()

@@ -46,6 +46,7 @@ core::Task<core::Result<Gate::Permit>> wait_for_slot(Gate& gate, core::Deadline 
         co_return core::Failure(core::Errc::overloaded, core::Origin::self, "queue full");
     }
     watchdog.guard_timer(&arrival->timer);
+    watchdog.expect(core::Deadline());  // that of the phase before must not end this wait
     constexpr auto token = asio::as_tuple(asio::use_awaitable);
     auto [code] = co_await arrival->timer.async_wait(token);
     watchdog.guard_timer(nullptr);

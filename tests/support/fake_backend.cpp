@@ -6,9 +6,10 @@
 
 namespace llmproxy::test {
 
-FakeBackend::FakeBackend(Script script, std::shared_ptr<SSL_CTX> tls)
-    : tls_(std::move(tls)), listening_(listen_local()), port_(listening_.port),
-      always_(std::move(script))
+FakeBackend::FakeBackend(Script script, std::shared_ptr<SSL_CTX> tls, const std::string& address)
+    : tls_(std::move(tls)),
+      host_(address.find(':') == std::string::npos ? address : "[" + address + "]"),
+      listening_(listen_local(256, 0, address)), port_(listening_.port), always_(std::move(script))
 {
     acceptor_ = std::thread([this] { accept_loop(); });
 }
@@ -29,10 +30,10 @@ FakeBackend::~FakeBackend()
     }
 }
 
-std::string FakeBackend::url(std::string_view path) const
+std::string FakeBackend::url(std::string_view path, const std::string& host) const
 {
-    return (tls_ != nullptr ? "https://127.0.0.1:" : "http://127.0.0.1:") + std::to_string(port_) +
-           std::string(path);
+    return (tls_ != nullptr ? "https://" : "http://") + (host.empty() ? host_ : host) + ":" +
+           std::to_string(port_) + std::string(path);
 }
 
 void FakeBackend::always(Script script)

@@ -79,21 +79,23 @@ private:
     bool over_ = false;
 };
 
-/// A scripted HTTP/1.1 upstream on 127.0.0.1, plain or TLS, one thread per connection.
+/// A scripted HTTP/1.1 upstream on a loopback address, plain or TLS, one thread per connection.
 /// Thread safety: every member may be called concurrently; set scripts before the requests they are for.
 /// Lifetime: the destructor ends all connections and joins the threads.
 class FakeBackend {
 public:
     using Script = std::function<void(Exchange&)>;
 
-    explicit FakeBackend(Script script = {}, std::shared_ptr<SSL_CTX> tls = nullptr);
+    explicit FakeBackend(Script script = {}, std::shared_ptr<SSL_CTX> tls = nullptr,
+                         const std::string& address = "127.0.0.1");
     FakeBackend(const FakeBackend&) = delete;
     FakeBackend& operator=(const FakeBackend&) = delete;
     ~FakeBackend();
 
     [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
-    /// `http(s)://127.0.0.1:port` + path.
-    [[nodiscard]] std::string url(std::string_view path = "/v1") const;
+    /// `http(s)://address:port` + path; with another name for the address if given.
+    [[nodiscard]] std::string url(std::string_view path = "/v1",
+                                  const std::string& host = {}) const;
 
     /// The script of every request that has none of its own.
     void always(Script script);
@@ -130,6 +132,7 @@ private:
     void note_closed(std::size_t id);
 
     std::shared_ptr<SSL_CTX> tls_;
+    std::string host_;  // as in a URL
     Listening listening_;
     std::uint16_t port_;
     Gate stop_;

@@ -190,15 +190,13 @@ std::uint16_t dead_port()
     return ntohs(address.sin_port);
 }
 
-SilentPort::SilentPort() : listening_(listen_local(0))
+SilentPort::SilentPort(const std::string& address, std::uint16_t port)
+    : listening_(listen_local(0, port, address))
 {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(listening_.port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const SocketAddress to(address, listening_.port);
     for (int i = 0; i < 4; ++i) {
-        Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-        (void)::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+        Fd fd(::socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+        (void)::connect(fd.get(), to.get(), to.size);
         pollfd item{fd.get(), POLLOUT, 0};
         (void)::poll(&item, 1, 100);
         fillers_.push_back(std::move(fd));

@@ -73,7 +73,8 @@ private:
 /// A port whose connects get no answer: its accept queue is full, so that SYNs are dropped.
 class SilentPort {
 public:
-    SilentPort();
+    /// On a port of the system's choice unless given.
+    explicit SilentPort(const std::string& address = "127.0.0.1", std::uint16_t port = 0);
     [[nodiscard]] std::uint16_t port() const noexcept { return listening_.port; }
 
 private:

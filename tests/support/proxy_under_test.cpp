@@ -78,14 +78,17 @@ std::string GatewayConfig::yaml(const std::string& log_dir) const
     }
     text += "auth: " + auth + "\n";
     text += "logging: { level: debug, path: \"" + log_dir +
-            "/diagnostics.log\", access_log: { enabled: true, format: json, path: \"" + log_dir +
-            "/access.log\" } }\n";
+            "/diagnostics.log\", access_log: { enabled: true, format: " + access_log_format +
+            ", path: \"" + log_dir + "/access.log\" } }\n";
     return text + more;
 }
 
-ProxyUnderTest::ProxyUnderTest(const GatewayConfig& config)
+ProxyUnderTest::ProxyUnderTest(const GatewayConfig& config, const net::Lookup& lookup)
     : daemon_(std::make_unique<app::Daemon>(load(config, dir_.path())))
 {
+    if (lookup) {
+        daemon_->resolve_with_for_test(lookup);
+    }
     if (const auto started = daemon_->start(); !started) {
         throw std::runtime_error("daemon did not start: " + started.error().describe());
     }
@@ -149,15 +152,23 @@ nlohmann::json ProxyUnderTest::access_line(const Response& response)
 nlohmann::json ProxyUnderTest::access_line_where(const std::string& key,
                                                  const nlohmann::json& value)
 {
+    const auto line = access_text([&](const std::string& text) {
+        const auto parsed = nlohmann::json::parse(text, nullptr, false);
+        return parsed.is_object() && parsed.contains(key) && parsed[key] == value;
+    });
+    return line.empty() ? nlohmann::json() : nlohmann::json::parse(line);
+}
+
+std::string ProxyUnderTest::access_text(const std::function<bool(const std::string&)>& wanted)
+{
     const Fd watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     ::inotify_add_watch(watch.get(), dir_.path().c_str(), IN_MODIFY | IN_CREATE);
     const auto until = std::chrono::steady_clock::now() + kGuard;
     while (std::chrono::steady_clock::now() < until) {
         std::istringstream lines(access_log());
         for (std::string line; std::getline(lines, line) && !lines.eof();) {
-            const auto parsed = nlohmann::json::parse(line, nullptr, false);
-            if (parsed.is_object() && parsed.contains(key) && parsed[key] == value) {
-                return parsed;
+            if (wanted(line)) {
+                return line;
             }
         }
         pollfd item{watch.get(), POLLIN, 0};
@@ -166,7 +177,7 @@ nlohmann::json ProxyUnderTest::access_line_where(const std::string& key,
             (void)!::read(watch.get(), events, sizeof events);
         }
     }
-    return nullptr;
+    return {};
 }
 
 std::string ProxyUnderTest::metrics() const

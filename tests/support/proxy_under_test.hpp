@@ -1,9 +1,11 @@
 #pragma once
 
+#include "llmproxy/net/resolver.hpp"
 #include "support/test_ca.hpp"
 #include "support/test_client.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -22,6 +24,7 @@ struct GatewayConfig {
     std::string listeners;
     std::string server;  ///< more keys of `server:`, indented by two, one per line
     std::string auth = "{ mode: open }";
+    std::string access_log_format = "json";
     std::string more;                   ///< more top-level keys, one per line
     std::vector<std::string> backends;  ///< flow maps
 
@@ -46,7 +49,8 @@ struct GatewayConfig {
 class ProxyUnderTest {
 public:
     /// Throws std::runtime_error, with all problems, if the configuration is refused or the daemon does not start.
-    explicit ProxyUnderTest(const GatewayConfig& config);
+    /// \param lookup  answers for the system's resolver, if given.
+    explicit ProxyUnderTest(const GatewayConfig& config, const net::Lookup& lookup = {});
     ProxyUnderTest(const ProxyUnderTest&) = delete;
     ProxyUnderTest& operator=(const ProxyUnderTest&) = delete;
     ~ProxyUnderTest();
@@ -70,6 +74,8 @@ public:
     nlohmann::json access_line(const Response& response);
     /// The access log's first line with `key` equal to `value`.
     nlohmann::json access_line_where(const std::string& key, const nlohmann::json& value);
+    /// The access log's first line of which `wanted` is true, waiting until it is there; empty if it never comes.
+    std::string access_text(const std::function<bool(const std::string&)>& wanted);
     [[nodiscard]] std::string access_log() const { return read_file(dir_.file("access.log")); }
     [[nodiscard]] std::string diagnostics() const
     {

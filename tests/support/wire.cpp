@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <poll.h>
+#include <stdexcept>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <system_error>
@@ -101,20 +102,8 @@ Wire Wire::connect(std::uint16_t port, bool ipv6)
     if (!fd) {
         fail("socket");
     }
-    int result = 0;
-    if (ipv6) {
-        sockaddr_in6 address{};
-        address.sin6_family = AF_INET6;
-        address.sin6_port = htons(port);
-        address.sin6_addr = in6addr_loopback;
-        result = ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
-    } else {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_port = htons(port);
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        result = ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
-    }
+    const SocketAddress to(ipv6 ? "::1" : "127.0.0.1", port);
+    const int result = ::connect(fd.get(), to.get(), to.size);
     if (result != 0) {
         fail("connect");
     }
@@ -283,23 +272,37 @@ void Wire::shutdown_both() noexcept
     ::shutdown(fd_.get(), SHUT_RDWR);
 }
 
-Listening listen_local(int backlog, std::uint16_t port)
+SocketAddress::SocketAddress(const std::string& literal, std::uint16_t port)
+{
+    auto* const v4 = reinterpret_cast<sockaddr_in*>(&storage);
+    auto* const v6 = reinterpret_cast<sockaddr_in6*>(&storage);
+    if (::inet_pton(AF_INET, literal.c_str(), &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(port);
+        size = sizeof *v4;
+    } else if (::inet_pton(AF_INET6, literal.c_str(), &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(port);
+        size = sizeof *v6;
+    } else {
+        throw std::invalid_argument("no address: " + literal);
+    }
+}
+
+Listening listen_local(int backlog, std::uint16_t port, const std::string& address)
 {
     Listening made;
-    made.fd = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    SocketAddress at(address, port);
+    made.fd = Fd(::socket(at.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const int on = 1;
     ::setsockopt(made.fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::bind(made.fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-        ::listen(made.fd.get(), backlog) != 0) {
+    auto* const bound = reinterpret_cast<sockaddr*>(&at.storage);
+    if (::bind(made.fd.get(), bound, at.size) != 0 || ::listen(made.fd.get(), backlog) != 0 ||
+        ::getsockname(made.fd.get(), bound, &at.size) != 0) {
         fail("listen");
     }
-    socklen_t size = sizeof address;
-    ::getsockname(made.fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
-    made.port = ntohs(address.sin_port);
+    // The port is at the same place in both families.
+    made.port = ntohs(reinterpret_cast<const sockaddr_in*>(&at.storage)->sin_port);
     return made;
 }
 

@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 #include <string>
 #include <string_view>
+#include <sys/socket.h>
 #include <utility>
 
 namespace llmproxy::test {
@@ -103,11 +104,23 @@ private:
         false;  // a failed send takes the socket's error, so that a read would see an end
 };
 
-/// A listening socket on 127.0.0.1, port 0 unless given.
+/// A listening socket on a loopback address (127.0.0.1 unless given, of either family), port 0 unless given.
 struct Listening {
     Fd fd;
     std::uint16_t port = 0;
 };
-[[nodiscard]] Listening listen_local(int backlog = 256, std::uint16_t port = 0);
+[[nodiscard]] Listening listen_local(int backlog = 256, std::uint16_t port = 0,
+                                     const std::string& address = "127.0.0.1");
+
+/// The socket address of a literal; throws std::invalid_argument for anything else.
+struct SocketAddress {
+    SocketAddress(const std::string& literal, std::uint16_t port);
+    [[nodiscard]] const sockaddr* get() const noexcept
+    {
+        return reinterpret_cast<const sockaddr*>(&storage);
+    }
+    sockaddr_storage storage{};
+    socklen_t size = 0;
+};
 
 }  // namespace llmproxy::test

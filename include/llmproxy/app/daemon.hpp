@@ -2,6 +2,7 @@
 
 #include "llmproxy/config/snapshot.hpp"
 #include "llmproxy/core/failure.hpp"
+#include "llmproxy/net/resolver.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -20,6 +21,9 @@ public:
     Daemon& operator=(const Daemon&) = delete;
     /// Ends at once what still runs.
     ~Daemon();
+
+    /// Names are looked up by `lookup` in place of the system. Before `start`.
+    void resolve_with_for_test(net::Lookup lookup);
 
     /// Opens files and listeners and starts the threads. All or nothing; the failure's detail says what was wrong.
     core::Result<void> start();

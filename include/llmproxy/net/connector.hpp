@@ -6,6 +6,7 @@
 #include "llmproxy/core/task.hpp"
 #include "llmproxy/net/resolver.hpp"
 #include "llmproxy/net/stream.hpp"
+#include "llmproxy/net/watchdog.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
 
@@ -85,5 +86,13 @@ core::Task<core::Result<Stream>> connect_tcp(std::vector<boost::asio::ip::tcp::e
 /// `resolver` must outlive the task.
 core::Task<core::Result<Stream>> connect(Resolver& resolver, ConnectTarget target,
                                          core::Deadline deadline);
+
+/// `connect` for a session: given up, in whichever step, as soon as the watchdog ends its waits.
+///
+/// Runs on the watchdog's strand. Whether a client that leaves is looked for is the caller's choice
+/// (`Watchdog::watch_client`). The watchdog has no deadline of its own meanwhile or afterwards.
+/// Fails like `connect`, and with Errc::client_gone, or Errc::cancelled after `Watchdog::stop`.
+core::Task<core::Result<Stream>> connect_while_wanted(Resolver& resolver, ConnectTarget target,
+                                                      core::Deadline deadline, Watchdog& watchdog);
 
 }  // namespace llmproxy::net

@@ -21,6 +21,10 @@
 #include <string_view>
 #include <vector>
 
+namespace llmproxy::telemetry {
+class Metrics;
+}
+
 namespace llmproxy::upstream {
 
 class MockProvider;
@@ -75,6 +79,7 @@ struct Surroundings {
     boost::asio::io_context& context;
     net::Resolver& resolver;
     net::TaskGroup& tasks;
+    telemetry::Metrics& metrics;
 };
 
 /// One configured upstream with its pool of connections.
@@ -100,10 +105,13 @@ public:
     [[nodiscard]] std::optional<Lease> lease_pooled();
 
     /// A pooled connection that is still alive, or a new one. Waits in the pool's queue at its cap.
+    /// Ends when the watchdog ends its waits; whether it looks for a client that leaves is the caller's choice.
     /// \param fresh  make a new one even if pooled ones are there.
-    /// Fails with Errc::upstream_connect_failed, upstream_tls_failed, overloaded, client_gone, cancelled.
+    /// \param total  the request's: cuts connecting short, then Errc::upstream_timeout.
+    /// Fails with Errc::upstream_connect_failed, upstream_tls_failed, upstream_timeout, overloaded, client_gone,
+    /// cancelled.
     core::Task<core::Result<Lease>> lease(bool fresh, core::Deadline queue_until,
-                                          net::Watchdog& watchdog);
+                                          core::Deadline total, net::Watchdog& watchdog);
 
     /// Closes pooled connections that idled too long or that the other side has closed.
     void sweep(core::SteadyTime now);
@@ -128,7 +136,7 @@ private:
 
     std::unique_ptr<Connection> take_idle();
     void give_back(std::unique_ptr<Connection> connection) noexcept;
-    core::Task<core::Result<net::Stream>> open();
+    core::Task<core::Result<net::Stream>> open(core::Deadline total, net::Watchdog& watchdog);
     core::Result<net::Stream> open_mock();
 
     BackendSettings settings_;

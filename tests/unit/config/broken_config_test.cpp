@@ -92,6 +92,14 @@ const Broken kBroken[]{
      "f:1:18: logging.path: expected the environment variable NO_SUCH to be set"},
     {"variable_malformed", "logging: { path: \"${NO SUCH}\" }\n",
      "f:1:18: logging.path: expected ${NAME} or ${NAME:-default}"},
+    {"tls_inside_tls",
+     "backends:\n  - name: a\n    base_url: https://a/v1\n    proxy: HTTPS://p:1\n",
+     "f:4:5: backends[0].proxy: expected an http:// proxy for a backend whose base_url is "
+     "https://"},
+    {"key_text_for_its_path",
+     "backends: [{name: a, base_url: \"https://a\", tls: {key: \"-----BEGIN PRIVATE "
+     "KEY-----\"}}]\n",
+     "f:1:56: backends[0].tls.key: expected the path of a file, not what is in it"},
     {"no_listeners", "server: { listeners: [] }\n",
      "f:1:11: server.listeners: expected at least one listener"},
     {"listener_without_address", listener(""),
