@@ -84,7 +84,11 @@ cmd_build() {
     configure_and_build "$preset"
 }
 
+# print_curls CONFIG: the requests of the README for its first listener.
 print_curls() {
+    local address port
+    address=$(awk '$1 == "address:" { gsub(/"/, "", $2); print $2; exit }' "$1")
+    port=${address##*:}
     local data='{"model":"mock-gpt","messages":[{"role":"user","content":"Hello"}]}'
     local stream='{"model":"mock-gpt","stream":true,"messages":[{"role":"user","content":"Hello"}]}'
     local json="-H 'Content-Type: application/json'"
@@ -92,11 +96,11 @@ print_curls() {
 
 Try it from another terminal in $root:
 
-  curl -sS http://127.0.0.1:8888/v1/chat/completions $json -d '$data'
+  curl -sS http://127.0.0.1:$port/v1/chat/completions $json -d '$data'
 
-  curl -sSN http://127.0.0.1:8888/v1/chat/completions $json -d '$stream'
+  curl -sSN http://127.0.0.1:$port/v1/chat/completions $json -d '$stream'
 
-  curl -sS --cacert certs/ca.crt https://localhost:8888/v1/chat/completions $json -d '$data'
+  curl -sS --cacert certs/ca.crt https://localhost:$port/v1/chat/completions $json -d '$data'
 
 END
 }
@@ -104,14 +108,14 @@ END
 cmd_run() {
     cmd_deps build
     configure_and_build release
-    local proxy=build/release/llm-proxy
+    local proxy=build/release/llm-proxy config=config/quickstart.yaml
     if [[ ! -e certs/server.crt ]]; then
         say "making a throw-away CA and a server certificate in certs/"
         "$proxy" certs init certs
     fi
-    print_curls
-    say "llm-proxy serves config/quickstart.yaml on 127.0.0.1:8888; Ctrl-C ends it"
-    exec "$proxy" serve --config config/quickstart.yaml "$@"
+    print_curls "$config"
+    say "llm-proxy serves $config; Ctrl-C ends it"
+    exec "$proxy" serve --config "$config" "$@"
 }
 
 # The end-to-end tests use npm packages, locked by tests/e2e/package-lock.json.
@@ -148,6 +152,7 @@ cmd_soak() {
     prepare_e2e
     configure_and_build tsan
     say "running each test $times times under ThreadSanitizer"
+    export LLMPROXY_E2E_RUNS=20  # of what one end-to-end test repeats by itself
     ctest --preset tsan --output-on-failure --repeat "until-fail:$times" "$@"
 }
 
@@ -207,7 +212,7 @@ cmd_lint() {
 
 cmd_help() {
     cat <<'END'
-bash cmake/dev.sh COMMAND
+bash cmake/dev.sh COMMAND    (COMMAND --help shows this; bench has a page of its own)
 
   run                 install what is missing, build, make certificates, serve config/quickstart.yaml
   test [ctest args]   unit, integration and end-to-end tests under AddressSanitizer and UBSan
@@ -223,6 +228,10 @@ END
 
 command=${1:-help}
 shift || true
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    [[ $command != bench ]] || exec python3 tests/bench/bench.py --help
+    command=help
+fi
 case $command in
     deps | build | run | test | bench | fuzz | soak | lint | format | help) "cmd_$command" "$@" ;;
     -h | --help) cmd_help ;;

@@ -1,4 +1,4 @@
-// Feeds every file of the given directories to a fuzz target, without a fuzzer.
+// Feeds every file of the given directories to a fuzz target, without a fuzzer. Fails if there is none.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -32,5 +32,5 @@ int main(int argc, char** argv)
         }
     }
     std::printf("replayed %zu files\n", count);
-    return 0;
+    return count == 0 ? 1 : 0;
 }

@@ -66,9 +66,9 @@ void report_escape(std::exception_ptr escaped)
 
 struct Daemon::Parts {
     explicit Parts(std::shared_ptr<const config::Snapshot> the_snapshot)
-        : snapshot(std::move(the_snapshot)), context(static_cast<int>(thread_count(*snapshot))),
-          control(asio::make_strand(context)), timer(control), sweeper(control), metrics(kVersion),
-          tasks(report_escape)
+        : snapshot(std::move(the_snapshot)), in_force(snapshot),
+          context(static_cast<int>(thread_count(*snapshot))), control(asio::make_strand(context)),
+          timer(control), sweeper(control), metrics(kVersion), tasks(report_escape)
     {
     }
 
@@ -80,15 +80,16 @@ struct Daemon::Parts {
     make_policies(const config::Snapshot& from, const upstream::Backends* before);
     core::Result<void> start();
     std::string not_ready() const;
-    core::Task<void> drain();
+    core::Task<void> drain(std::shared_ptr<const config::Snapshot> newest);
     core::Task<void> finish(bool complete);
     core::Task<void> sweep();
     core::Task<void> pause(asio::steady_timer& on, core::Duration time);
     void end(int code);
 
-    std::shared_ptr<const config::Snapshot> snapshot;
+    std::shared_ptr<const config::Snapshot> snapshot;  // as started
     net::Lookup lookup = &net::system_lookup;
     std::mutex reload_mutex;
+    std::shared_ptr<const config::Snapshot> in_force;  // under reload_mutex
     asio::io_context context;
     asio::any_io_executor control;  // a strand: drain, stop, sweep
     asio::steady_timer timer;
@@ -210,16 +211,16 @@ core::Task<void> Daemon::Parts::sweep()
     }
 }
 
-core::Task<void> Daemon::Parts::drain()
+core::Task<void> Daemon::Parts::drain(std::shared_ptr<const config::Snapshot> newest)
 {
     server->start_draining();
     log().info({}, "draining", {{"active", server->active_requests()}});
-    if (snapshot->server.drain_delay > core::Duration::zero() && !stopping) {
-        co_await pause(timer, snapshot->server.drain_delay);
+    if (newest->server.drain_delay > core::Duration::zero() && !stopping) {
+        co_await pause(timer, newest->server.drain_delay);
     }
     server->close_listeners(false);
     const auto until =
-        core::Deadline::after(std::chrono::steady_clock::now(), snapshot->server.drain_timeout);
+        core::Deadline::after(std::chrono::steady_clock::now(), newest->server.drain_timeout);
     while (server->active_requests() > 0 && !stopping &&
            !until.passed(std::chrono::steady_clock::now())) {
         co_await pause(timer, kLook);
@@ -290,7 +291,12 @@ std::uint16_t Daemon::port(std::string_view listener) const
 void Daemon::drain()
 {
     if (!parts_->draining.exchange(true)) {
-        parts_->tasks.spawn(parts_->control, parts_->drain());
+        std::shared_ptr<const config::Snapshot> newest;
+        {
+            const std::lock_guard lock(parts_->reload_mutex);
+            newest = parts_->in_force;
+        }
+        parts_->tasks.spawn(parts_->control, parts_->drain(std::move(newest)));
     }
 }
 
@@ -340,6 +346,8 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
         return failed;
     }
     parts.gateway->replace(std::move(*policies));
+    telemetry::set_level(snapshot->logging.level);
+    parts.in_force = snapshot;
     for (const auto& key : config::needs_restart(*parts.snapshot, *snapshot)) {
         log().warn({}, "a changed setting takes effect at the next start", {{"key", key}});
     }

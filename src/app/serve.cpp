@@ -19,7 +19,7 @@ telemetry::Log& log()
 
 void reload(Daemon& daemon, const std::string& path)
 {
-    const auto loaded = config::load_file(path, config::process_environment());
+    const auto loaded = config::load_with_files(path, config::process_environment());
     if (!loaded.snapshot) {
         for (const auto& problem : loaded.problems) {
             log().error({}, "reload failed, the running configuration stays",
@@ -66,7 +66,7 @@ void watch_signals(Daemon& daemon, const std::string& path, const sigset_t& sign
 
 int run_serve(const std::string& config_path, std::ostream& err)
 {
-    const auto loaded = config::load_file(config_path, config::process_environment());
+    const auto loaded = config::load_with_files(config_path, config::process_environment());
     if (!loaded.snapshot) {
         for (const auto& problem : loaded.problems) {
             err << problem.to_string() << "\n";

@@ -3,29 +3,21 @@
 #include "llmproxy/config/documents.hpp"
 #include "llmproxy/config/load.hpp"
 
-#include <algorithm>
-#include <vector>
-
 namespace llmproxy::cli {
 
 int run_check(const std::string& config_path, std::ostream& out, std::ostream& err)
 {
-    auto [snapshot, problems] = config::load_file(config_path, config::process_environment());
-    if (snapshot) {
-        for (const auto& warning : snapshot->warnings) {
-            err << warning << '\n';
+    const auto loaded = config::load_with_files(config_path, config::process_environment());
+    if (!loaded.snapshot) {
+        for (const auto& problem : loaded.problems) {
+            err << problem.to_string() << '\n';
         }
-        problems = config::check_files(*snapshot);
-    }
-    for (const auto& problem : problems) {
-        err << problem.to_string() << '\n';
-    }
-    const bool wrong = std::any_of(problems.begin(), problems.end(),
-                                   [](const auto& problem) { return !problem.warning; });
-    if (wrong) {
         return 1;
     }
-    out << config::effective_yaml(*snapshot);
+    for (const auto& warning : loaded.snapshot->warnings) {
+        err << warning << '\n';
+    }
+    out << config::effective_yaml(*loaded.snapshot);
     return 0;
 }
 

@@ -72,4 +72,22 @@ Loaded load_file(const std::string& path, const Environment& environment)
     return load_text(text.str(), path, environment);
 }
 
+Loaded load_with_files(const std::string& path, const Environment& environment)
+{
+    auto loaded = load_file(path, environment);
+    if (!loaded.snapshot) {
+        return loaded;
+    }
+    auto checked = std::make_shared<Snapshot>(*loaded.snapshot);
+    for (auto& problem : check_files(*checked)) {
+        if (problem.warning) {
+            checked->warnings.push_back(problem.to_string());
+        } else {
+            loaded.problems.push_back(std::move(problem));
+        }
+    }
+    loaded.snapshot = loaded.problems.empty() ? std::move(checked) : nullptr;
+    return loaded;
+}
+
 }  // namespace llmproxy::config

@@ -4,6 +4,7 @@
 #include "llmproxy/telemetry/log.hpp"
 #include "session.hpp"
 
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/post.hpp>
@@ -20,8 +21,12 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 
 constexpr std::chrono::milliseconds kPause{100};
-constexpr std::chrono::milliseconds kAfterEviction{5};
+constexpr std::chrono::milliseconds kLookAgain{5};
+// Time for a newcomer's request to arrive: they would else push each other out where everybody else is busy.
+constexpr std::chrono::milliseconds kLeaveAlone{250};
 constexpr std::size_t kEvictAtOnce = 16;
+// Of the limit: a small one is not emptied for one newcomer.
+constexpr std::size_t kEvictShare = 16;
 constexpr int kKeepAliveSeconds = 60;
 
 core::Failure unusable(const ListenerSettings& settings, boost::system::error_code cause)
@@ -143,12 +148,14 @@ core::Task<void> Server::Listener::accept_loop()
                 continue;
             }
             // Who was told to end stays in front until it has, so looking again asks nobody else.
-            const auto evicted = server_->registry.evict(1);
+            // Several at once: a crowd in the backlog would else hold up a client behind it by a pause for each.
+            const auto count = std::clamp<std::size_t>(cap / kEvictShare, 1, kEvictAtOnce);
+            const auto evicted = server_->registry.evict(count, kLeaveAlone);
             if (!complained) {
                 log.warn({}, "connection limit reached", {{"limit", cap}, {"evicted", evicted}});
                 complained = true;
             }
-            co_await pause(evicted == 0 ? kPause : kAfterEviction);
+            co_await pause(kLookAgain);
             continue;
         }
         const asio::any_io_executor strand = asio::make_strand(server_->parts.context);
@@ -162,7 +169,7 @@ core::Task<void> Server::Listener::accept_loop()
                                    code == boost::system::errc::not_enough_memory ||
                                    code == boost::system::errc::no_buffer_space;
             if (exhausted) {
-                const auto evicted = server_->registry.evict(kEvictAtOnce);
+                const auto evicted = server_->registry.evict(kEvictAtOnce, kLeaveAlone);
                 log.warn({}, "no descriptor for a new connection",
                          {{"error", code.message()}, {"evicted", evicted}});
                 co_await pause(kPause);

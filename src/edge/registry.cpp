@@ -6,7 +6,7 @@ Registry::Place Registry::add()
 {
     Place place;
     const std::lock_guard lock(mutex_);
-    place.at = idle_.emplace(idle_.end());
+    place.at = idle_.insert(idle_.end(), Entry{{}, std::chrono::steady_clock::now()});
     ++size_;
     return place;
 }
@@ -14,7 +14,7 @@ Registry::Place Registry::add()
 void Registry::name(Place& place, std::weak_ptr<Session> session)
 {
     const std::lock_guard lock(mutex_);
-    *place.at = std::move(session);
+    place.at->session = std::move(session);
 }
 
 void Registry::remove(Place& place) noexcept
@@ -28,20 +28,22 @@ void Registry::set_idle(Place& place, bool idle) noexcept
 {
     const std::lock_guard lock(mutex_);
     auto& to = idle ? idle_ : busy_;
+    place.at->since = std::chrono::steady_clock::now();
     to.splice(to.end(), place.idle ? idle_ : busy_, place.at);
     place.idle = idle;
 }
 
-std::size_t Registry::evict(std::size_t count)
+std::size_t Registry::evict(std::size_t count, core::Duration time)
 {
+    const auto latest = std::chrono::steady_clock::now() - time;
     std::vector<std::shared_ptr<Session>> chosen;
     {
         const std::lock_guard lock(mutex_);
         for (auto& one : idle_) {
-            if (chosen.size() == count) {
+            if (chosen.size() == count || one.since > latest) {
                 break;
             }
-            if (auto session = one.lock()) {
+            if (auto session = one.session.lock()) {
                 chosen.push_back(std::move(session));
             }
         }
@@ -59,7 +61,7 @@ void Registry::stop_all()
         const std::lock_guard lock(mutex_);
         for (const auto* list : {&idle_, &busy_}) {
             for (const auto& one : *list) {
-                if (auto session = one.lock()) {
+                if (auto session = one.session.lock()) {
                     chosen.push_back(std::move(session));
                 }
             }

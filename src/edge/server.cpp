@@ -118,7 +118,7 @@ void Server::close_listeners(bool all)
 
 void Server::close_idle()
 {
-    state_->registry.evict(state_->registry.size());
+    state_->registry.evict(state_->registry.size(), core::Duration::zero());
 }
 
 void Server::stop_sessions()

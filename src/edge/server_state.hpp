@@ -24,10 +24,15 @@ struct Current {
 /// All sessions, and which of them are between two requests, the longest first.
 /// Thread safety: every member may be called concurrently; a place belongs to one session.
 class Registry {
+    struct Entry {
+        std::weak_ptr<Session> session;
+        core::SteadyTime since;  // idle or busy
+    };
+
 public:
     /// A session's place; made by `add`, given back by `remove`.
     struct Place {
-        std::list<std::weak_ptr<Session>>::iterator at;
+        std::list<Entry>::iterator at;
         bool idle = true;
     };
 
@@ -37,16 +42,16 @@ public:
     /// The session waits for a request: it may be closed to make room.
     void set_idle(Place& place, bool idle) noexcept;
 
-    /// Asks up to `count` idle sessions to end, the longest idle first; how many were asked.
-    std::size_t evict(std::size_t count);
+    /// Asks up to `count` sessions that have been idle for `time` to end, the longest idle first; how many were asked.
+    std::size_t evict(std::size_t count, core::Duration time);
     /// Asks every session to end.
     void stop_all();
     [[nodiscard]] std::size_t size() const noexcept { return size_.load(); }
 
 private:
     std::mutex mutex_;
-    std::list<std::weak_ptr<Session>> idle_;
-    std::list<std::weak_ptr<Session>> busy_;
+    std::list<Entry> idle_;
+    std::list<Entry> busy_;
     std::atomic<std::size_t> size_{0};
 };
 

@@ -60,10 +60,16 @@ Session::~Session()
 void Session::evict()
 {
     boost::asio::post(watchdog_.executor(), [self = shared_from_this()] {
-        if (self->idle_) {
+        if (self->idle_ && !self->has_unread()) {
             self->watchdog_.stop();
         }
     });
+}
+
+bool Session::has_unread()
+{
+    char byte = 0;
+    return ::recv(stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 void Session::stop()

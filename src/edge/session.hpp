@@ -26,6 +26,8 @@ public:
 private:
     enum class Waited : std::uint8_t { head, nothing, refused };
 
+    /// Bytes have come that nobody has read: a request is on its way.
+    bool has_unread();
     core::Task<bool> begin();
     core::Task<bool> read_proxy_header();
     core::Task<Waited> wait_for_head();

@@ -2,7 +2,6 @@
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createConnection, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -24,25 +23,6 @@ export function deferred() {
   return { promise, resolve };
 }
 
-/** A port that was free a moment ago. */
-export function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createTcpServer().once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
-}
-
-function connects(port) {
-  return new Promise((resolve) => {
-    const socket = createConnection(port, '127.0.0.1');
-    socket.once('connect', () => { socket.destroy(); resolve(true); });
-    socket.once('error', () => resolve(false));
-  });
-}
-
 /** The real binary, in a process of its own. */
 export class Daemon {
   static async start(yaml) {
@@ -50,7 +30,6 @@ export class Daemon {
     if (!binary) throw new Error('LLMPROXY_BINARY must name the llm-proxy binary');
     const daemon = new Daemon();
     daemon.dir = mkdtempSync(join(tmpdir(), 'llmproxy-e2e-'));
-    daemon.port = await freePort();
     daemon.accessLog = join(daemon.dir, 'access.log');
     writeFileSync(join(daemon.dir, 'proxy.yaml'), yaml(daemon));
     daemon.process = spawn(binary, ['serve', '--config', join(daemon.dir, 'proxy.yaml')],
@@ -63,10 +42,12 @@ export class Daemon {
       daemon.process.once('exit', (code, signal) => { daemon.ended = true; resolve({ code, signal }); });
     });
     const until = Date.now() + guardMs;
-    while (!await connects(daemon.port)) {
+    let listening;
+    while (!(listening = /"message":"listening","listener":"main".*?"port":(\d+)/.exec(daemon.output))) {
       if (daemon.ended || Date.now() > until) throw new Error(`did not start:\n${daemon.output}`);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
+    daemon.port = Number(listening[1]);
     return daemon;
   }
 
@@ -93,7 +74,7 @@ function readAll(request) {
 
 /** An upstream like OpenAI's as far as the tests need; `seen` lists what came, `streamClosed` tells of aborts. */
 export async function startUpstream() {
-  const upstream = { seen: [], streamClosed: deferred(), cut: 0 };
+  const upstream = { seen: [], streamClosed: deferred(), cut: 0, cutScript: '' };
   const json = (response, value, status = 200) => {
     const text = JSON.stringify(value);
     response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
@@ -101,6 +82,8 @@ export async function startUpstream() {
   };
   const event = (value) => `data: ${JSON.stringify(value)}\n\n`;
   const delta = (more) => ({ id: 'c1', object: 'chat.completion.chunk', created: 1, model: 'gpt-e2e', choices: [{ index: 0, delta: more, finish_reason: null }] });
+
+  upstream.cutScript = event(delta({ content: 'a' })) + event(delta({ content: 'b' })) + 'data: [DONE]\n\n';
 
   function streamChat(body, response) {
     response.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -110,13 +93,31 @@ export async function startUpstream() {
       return;
     }
     if (body.model === 'gpt-cut') {
-      const whole = event(delta({ content: 'a' })) + event(delta({ content: 'b' })) + 'data: [DONE]\n\n';
-      response.write(whole.slice(0, upstream.cut), () => response.socket.end());
+      response.write(upstream.cutScript.slice(0, upstream.cut), () => response.socket.end());
       return;
+    }
+    if (body.tools) {
+      const call = (more) => delta({ role: 'assistant', tool_calls: [{ index: 0, ...more }] });
+      response.write(event(call({ id: 'call_1', type: 'function', function: { name: body.tools[0].function.name, arguments: '' } })));
+      for (const part of ['{"ci', 'ty":"Be', 'rn"}']) response.write(event(call({ function: { arguments: part } })));
+      response.write(event({ ...delta({}), choices: [{ index: 0, delta: {}, finish_reason: 'tool_calls' }] }));
+      return response.end('data: [DONE]\n\n');
+    }
+    if (body.messages.at(-1).content !== 'hi') {
+      response.write(event(delta({ content: `echo ${body.messages.at(-1).content}` })));
+      return response.end('data: [DONE]\n\n');
     }
     for (const word of ['Grüße', ' aus', ' dem', ' Strom 🙂']) response.write(event(delta({ content: word })));
     if (body.stream_options?.include_usage) {
       response.write(event({ ...delta({}), choices: [], usage: { prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 } }));
+    }
+    response.end('data: [DONE]\n\n');
+  }
+
+  function streamText(body, response) {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    for (const text of ['after ', body.prompt]) {
+      response.write(event({ id: 'x', object: 'text_completion', created: 1, model: body.model, choices: [{ index: 0, text, finish_reason: null, logprobs: null }] }));
     }
     response.end('data: [DONE]\n\n');
   }
@@ -133,7 +134,7 @@ export async function startUpstream() {
         choices: [{ index: 0, message, finish_reason: body.tools ? 'tool_calls' : 'stop' }],
         usage: { prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 } });
     },
-    'POST /v1/completions': (body, response) => json(response, { id: 'x', object: 'text_completion', created: 1,
+    'POST /v1/completions': (body, response) => body.stream ? streamText(body, response) : json(response, { id: 'x', object: 'text_completion', created: 1,
       model: body.model, choices: [{ index: 0, text: `after ${body.prompt}`, finish_reason: 'stop', logprobs: null }] }),
     'POST /v1/embeddings': (body, response) => json(response, { object: 'list', model: body.model,
       data: [{ object: 'embedding', index: 0, embedding: body.encoding_format === 'base64'

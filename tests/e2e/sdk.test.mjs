@@ -27,7 +27,7 @@ server:
   threads: 2
   drain_timeout: 5s
   listeners:
-    - { name: main, address: "127.0.0.1:${d.port}", serve: [gateway, health] }
+    - { name: main, address: "127.0.0.1:0", serve: [gateway, health] }
 backends:
   - { name: up, base_url: "http://127.0.0.1:${upstream.port}/v1", api_key: "${backendKey}", models: ["gpt-*", "text-*", "tts-*"] }
 default_backend: up
@@ -81,6 +81,14 @@ test('tool calls', async () => {
   assert.equal(reply.choices[0].message.tool_calls[0].function.arguments, '{"city":"Bern"}');
 });
 
+test('tool calls in a stream', async () => {
+  const tools = [{ type: 'function', function: { name: 'weather', parameters: { type: 'object', properties: {} } } }];
+  const reply = await client.chat.completions.stream(ask('gpt-e2e', { tools })).finalChatCompletion();
+  const [call] = reply.choices[0].message.tool_calls;
+  assert.equal(call.function.name, 'weather');
+  assert.equal(call.function.arguments, '{"city":"Bern"}');
+});
+
 test('embeddings', async () => {
   const reply = await client.embeddings.create({ model: 'text-embedding-3-small', input: 'x' });
   assert.equal(reply.data[0].embedding.length, 1536);
@@ -90,6 +98,14 @@ test('embeddings', async () => {
 test('completions', async () => {
   const reply = await client.completions.create({ model: 'gpt-e2e', prompt: 'this' });
   assert.equal(reply.choices[0].text, 'after this');
+});
+
+test('completions in a stream', async () => {
+  let text = '';
+  for await (const chunk of await client.completions.create({ model: 'gpt-e2e', prompt: 'this', stream: true })) {
+    text += chunk.choices[0].text;
+  }
+  assert.equal(text, 'after this');
 });
 
 test('models list and retrieve', async () => {
@@ -136,7 +152,9 @@ test('abort in mid-stream reaches upstream', async (t) => {
 });
 
 test('a cut stream is an error each time', async () => {
-  for (upstream.cut = 1; upstream.cut < 270; upstream.cut += 16) {
+  const whole = upstream.cutScript.length;
+  const cuts = Array.from({ length: 40 }, (_, i) => 1 + Math.floor(i * (whole - 2) / 39));  // 1 to all but the last byte
+  for (upstream.cut of cuts) {
     await assert.rejects(async () => {
       for await (const chunk of await client.chat.completions.create(ask('gpt-cut', { stream: true }))) assert.ok(chunk);
     }, undefined, `cut after ${upstream.cut} bytes`);
@@ -147,6 +165,17 @@ test('64 at once', async () => {
   const replies = await Promise.all(Array.from({ length: 64 }, (_, i) => client.chat.completions.create(
     { model: 'gpt-e2e', messages: [{ role: 'user', content: `n${i}` }] })));
   replies.forEach((reply, i) => assert.equal(reply.choices[0].message.content, `echo n${i}`));
+});
+
+test('64 streams at once', async () => {
+  const texts = await Promise.all(Array.from({ length: 64 }, async (_, i) => {
+    let text = '';
+    const stream = await client.chat.completions.create(
+      { model: 'gpt-e2e', stream: true, messages: [{ role: 'user', content: `n${i}` }] });
+    for await (const chunk of stream) text += chunk.choices[0].delta.content;
+    return text;
+  }));
+  texts.forEach((text, i) => assert.equal(text, `echo n${i}`));
 });
 
 test('WebSocket echo through /v1/realtime', async () => {

@@ -39,6 +39,9 @@ struct Loaded {
 /// expired (only a warning). Blocks on the disk. Files that are right give no entry.
 [[nodiscard]] std::vector<Problem> check_files(const Snapshot& snapshot);
 
+/// `load_file`, then `check_files`: what a start and a reload ask for. The latter's warnings are the snapshot's.
+[[nodiscard]] Loaded load_with_files(const std::string& path, const Environment& environment);
+
 /// The keys that differ between two configurations and take effect only at the next start, sorted.
 [[nodiscard]] std::vector<std::string> needs_restart(const Snapshot& running, const Snapshot& next);
 

@@ -51,26 +51,32 @@ protected:
         PEM_write_PrivateKey(pem.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr);
     }
 
+    [[nodiscard]] std::string text(const std::string& certificate, const std::string& key,
+                                   const std::string& ca = "a.crt") const
+    {
+        return "server:\n"
+               "  listeners:\n"
+               "    - name: main\n"
+               "      address: 127.0.0.1:1\n"
+               "      serve: [gateway]\n"
+               "      tls:\n"
+               "        certificate: " +
+               path(certificate) + "\n        key: " + path(key) +
+               "\n        client_ca: " + path(ca) + "\n";
+    }
+
     [[nodiscard]] std::vector<Problem> check(const std::string& certificate, const std::string& key,
                                              const std::string& ca = "a.crt") const
     {
-        const auto loaded = load_text("server:\n"
-                                      "  listeners:\n"
-                                      "    - name: main\n"
-                                      "      address: 127.0.0.1:1\n"
-                                      "      serve: [gateway]\n"
-                                      "      tls:\n"
-                                      "        certificate: " +
-                                          path(certificate) +
-                                          "\n"
-                                          "        key: " +
-                                          path(key) +
-                                          "\n"
-                                          "        client_ca: " +
-                                          path(ca) + "\n",
-                                      "f", {});
+        const auto loaded = load_text(text(certificate, key, ca), "f", {});
         EXPECT_TRUE(loaded.snapshot);
         return loaded.snapshot ? check_files(*loaded.snapshot) : std::vector<Problem>{};
+    }
+
+    [[nodiscard]] Loaded load(const std::string& certificate, const std::string& key) const
+    {
+        std::ofstream(path("proxy.yaml")) << text(certificate, key);
+        return load_with_files(path("proxy.yaml"), {});
     }
 
     std::string directory_;
@@ -111,6 +117,26 @@ TEST_F(CheckFiles, OnlyWarnsOfAnExpiredCertificate)
     EXPECT_EQ(problems[0].to_string(),
               "f:7:9: warning: server.listeners[0].tls.certificate: expected "
               "a certificate that is still valid; got an expired one");
+}
+
+TEST_F(CheckFiles, StopALoadThatAsksForThem)
+{
+    const auto loaded = load("a.crt", "b.key");
+    EXPECT_EQ(loaded.snapshot, nullptr);
+    ASSERT_EQ(loaded.problems.size(), 1U);
+    EXPECT_EQ(loaded.problems[0].key, "server.listeners[0].tls.key");
+    EXPECT_EQ(loaded.problems[0].line, 8);
+}
+
+TEST_F(CheckFiles, AddTheirWarningsToALoad)
+{
+    const auto right = load("a.crt", "a.key");
+    const auto old = load("old.crt", "old.key");
+    ASSERT_TRUE(right.snapshot && old.snapshot);
+    EXPECT_TRUE(old.problems.empty());
+    ASSERT_EQ(old.snapshot->warnings.size(), right.snapshot->warnings.size() + 1);
+    EXPECT_NE(old.snapshot->warnings.back().find(":7:9: warning: server.listeners[0].tls"),
+              std::string::npos);
 }
 
 }  // namespace
