@@ -1,5 +1,7 @@
 #include "llmproxy/upstream/backend.hpp"
 
+#include "llmproxy/core/base64.hpp"
+#include "llmproxy/core/number.hpp"
 #include "llmproxy/core/text.hpp"
 #include "llmproxy/net/tls_context.hpp"
 #include "llmproxy/upstream/mock_provider.hpp"
@@ -10,8 +12,6 @@
 #include <boost/asio/strand.hpp>
 
 #include <algorithm>
-#include <charconv>
-#include <openssl/evp.h>
 
 namespace llmproxy::upstream {
 namespace {
@@ -31,16 +31,6 @@ core::Failure bad_url(std::string_view url)
     return {core::Errc::internal, core::Origin::self, "not a usable URL: " + std::string(url)};
 }
 
-std::string base64(std::string_view text)
-{
-    std::string out((text.size() + 2) / 3 * 4 + 1, '\0');
-    const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                       reinterpret_cast<const unsigned char*>(text.data()),
-                                       static_cast<int>(text.size()));
-    out.resize(static_cast<std::size_t>(length));
-    return out;
-}
-
 core::Result<net::EgressProxy> parse_proxy(std::string_view url, const net::ClientTlsSettings& tls)
 {
     std::string rest(url);
@@ -49,7 +39,7 @@ core::Result<net::EgressProxy> parse_proxy(std::string_view url, const net::Clie
     const auto at = rest.rfind('@');
     if (scheme != std::string::npos && at != std::string::npos && at > scheme) {
         const auto user = rest.substr(scheme + 3, at - scheme - 3);
-        authorization = core::Secret("Basic " + base64(user));
+        authorization = core::Secret("Basic " + core::encode_base64(user));
         rest.erase(scheme + 3, at - scheme - 2);
     }
     auto parsed = parse_base_url(rest);
@@ -109,10 +99,11 @@ core::Result<BaseUrl> parse_base_url(std::string_view url)
     }
     out.port = out.tls ? 443 : 80;
     if (!port.empty()) {
-        const auto got = std::from_chars(port.data(), port.data() + port.size(), out.port);
-        if (got.ec != std::errc() || got.ptr != port.data() + port.size()) {
+        const auto number = core::parse_number<std::uint16_t>(port);
+        if (!number) {
             return bad_url(url);
         }
+        out.port = *number;
     }
     if (out.host.empty() || out.port == 0) {
         return bad_url(url);
