@@ -83,7 +83,15 @@ struct Daemon::Parts {
     core::Task<void> pause(asio::steady_timer& on, core::Duration time);
     void end(int code);
 
-    std::shared_ptr<const config::Snapshot> snapshot;
+    [[nodiscard]] std::shared_ptr<const config::Snapshot> current() const
+    {
+        const std::lock_guard lock(latest_mutex);
+        return latest;
+    }
+
+    std::shared_ptr<const config::Snapshot> snapshot;  // as started
+    std::shared_ptr<const config::Snapshot> latest = snapshot;
+    mutable std::mutex latest_mutex;
     std::mutex reload_mutex;
     asio::io_context context;
     asio::any_io_executor control;  // a strand: drain, stop, sweep
@@ -210,12 +218,13 @@ core::Task<void> Daemon::Parts::drain()
 {
     server->start_draining();
     log().info({}, "draining", {{"active", server->active_requests()}});
-    if (snapshot->server.drain_delay > core::Duration::zero() && !stopping) {
-        co_await pause(timer, snapshot->server.drain_delay);
+    const auto settings = current();
+    if (settings->server.drain_delay > core::Duration::zero() && !stopping) {
+        co_await pause(timer, settings->server.drain_delay);
     }
     server->close_listeners(false);
     const auto until =
-        core::Deadline::after(std::chrono::steady_clock::now(), snapshot->server.drain_timeout);
+        core::Deadline::after(std::chrono::steady_clock::now(), settings->server.drain_timeout);
     while (server->active_requests() > 0 && !stopping &&
            !until.passed(std::chrono::steady_clock::now())) {
         co_await pause(timer, kLook);
@@ -331,6 +340,11 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
         return failed;
     }
     parts.gateway->replace(std::move(*policies));
+    telemetry::set_level(snapshot->logging.level);
+    {
+        const std::lock_guard latest(parts.latest_mutex);
+        parts.latest = snapshot;
+    }
     for (const auto& key : config::needs_restart(*parts.snapshot, *snapshot)) {
         log().warn({}, "a changed setting takes effect at the next start", {{"key", key}});
     }

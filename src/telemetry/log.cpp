@@ -305,6 +305,11 @@ core::Result<void> configure(const Settings& settings)
     return opened;
 }
 
+void set_level(Level level) noexcept
+{
+    threshold.store(level);
+}
+
 core::Result<void> reopen_logs()
 {
     return Logs::instance().reopen();

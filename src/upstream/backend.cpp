@@ -134,14 +134,22 @@ Backend::Backend(BackendSettings settings, const Settings& shared, Surroundings 
                    ? url_.host + ":" + std::to_string(url_.port)
                    : "[" + url_.host + "]:" + std::to_string(url_.port)),
       connect_timeout_(shared.connect_timeout), idle_timeout_(shared.idle_timeout),
-      max_idle_(idle_cap(shared)),
-      gate_(policy::AdmissionLimits{shared.max_connections_per_backend,
-                                    shared.max_connections_per_backend}),
+      max_idle_(idle_cap(shared)), max_connections_(shared.max_connections_per_backend),
+      gate_(policy::AdmissionLimits{max_connections_, max_connections_}),
       inject_usage_(settings_.inject_usage == InjectUsage::automatic)
 {
 }
 
 Backend::~Backend() = default;
+
+bool Backend::can_stay(const BackendSettings& settings, const Settings& shared) const
+{
+    const auto& tls = settings.tls;
+    const bool has_files = !tls.ca.empty() || !tls.certificate.empty() || !tls.key.empty();
+    return !has_files && settings_ == settings && connect_timeout_ == shared.connect_timeout &&
+           idle_timeout_ == shared.idle_timeout && max_idle_ == idle_cap(shared) &&
+           max_connections_ == shared.max_connections_per_backend;
+}
 
 core::Result<std::shared_ptr<Backend>>
 Backend::make(BackendSettings settings, const Settings& shared, Surroundings surroundings)

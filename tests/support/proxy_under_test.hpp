@@ -22,6 +22,7 @@ struct GatewayConfig {
     std::string listeners;
     std::string server;  ///< more keys of `server:`, indented by two, one per line
     std::string auth = "{ mode: open }";
+    std::string log_level = "debug";
     std::string more;                   ///< more top-level keys, one per line
     std::vector<std::string> backends;  ///< flow maps
 
