@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <openssl/ssl.h>
 #include <string>
 #include <string_view>
@@ -33,9 +34,13 @@ private:
 
 /// Something a test opens so that a thread waiting for it goes on. Counts: each open lets one wait through.
 /// Thread safety: every member may be called concurrently.
+/// Lifetime: may be destroyed once the waits that it let through have returned.
 class Gate {
 public:
     Gate();
+    Gate(const Gate&) = delete;
+    Gate& operator=(const Gate&) = delete;
+    ~Gate();
     void open(std::uint64_t times = 1);
     /// Waits at most `kGuard`; false if nobody opened it.
     bool wait();
@@ -44,6 +49,8 @@ public:
     bool take();
 
 private:
+    std::mutex
+        mutex_;  // of `take`, so that it comes before the destructor for whoever watches memory
     Fd fd_;
 };
 
