@@ -180,7 +180,7 @@ TEST_F(UpstreamReplies, ResetInsideACloseDelimitedOneIsACut)
 TEST_F(UpstreamReplies, LargeOnesBreakNoLimit)
 {
     const std::string piece(1U << 20, 'p');
-    backend.next([&](Exchange& exchange) {
+    backend.next([piece](Exchange& exchange) {
         exchange.begin_chunked();
         for (int i = 0; i < 20; ++i) {
             exchange.piece(piece);

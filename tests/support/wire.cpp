@@ -73,9 +73,16 @@ Gate::~Gate()
 
 void Gate::open(std::uint64_t times)
 {
+    const std::lock_guard lock(mutex_);
     if (::write(fd_.get(), &times, sizeof times) != static_cast<ssize_t>(sizeof times)) {
         fail("eventfd write");
     }
+}
+
+int Gate::fd() const noexcept
+{
+    const std::lock_guard lock(mutex_);
+    return fd_.get();
 }
 
 bool Gate::take()
@@ -89,7 +96,7 @@ bool Gate::wait()
 {
     const auto until = std::chrono::steady_clock::now() + kGuard;
     while (!take()) {
-        pollfd item{fd_.get(), POLLIN, 0};
+        pollfd item{fd(), POLLIN, 0};
         if (::poll(&item, 1, milliseconds_until(until)) == 0) {
             return false;
         }

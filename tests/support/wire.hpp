@@ -45,12 +45,11 @@ public:
     /// Waits at most `kGuard`; false if nobody opened it.
     bool wait();
     /// Readable while the gate is open; `take` uses one opening up.
-    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+    [[nodiscard]] int fd() const noexcept;
     bool take();
 
 private:
-    std::mutex
-        mutex_;  // of `take`, so that it comes before the destructor for whoever watches memory
+    mutable std::mutex mutex_;  // orders every use before the destructor
     Fd fd_;
 };
 
