@@ -197,12 +197,12 @@ cmd_format() {
 cmd_lint() {
     cmd_deps build lint
     local check failed=0
-    for check in layering headers coroutine_lint clang_tidy; do
+    for check in layering phases headers coroutine_lint clang_tidy; do
         python3 "cmake/checks/$check.py" --self-test
     done
     say "format"
     cxx_files | xargs clang-format-14 --dry-run -Werror || failed=1
-    for check in layering headers coroutine_lint clang_tidy; do
+    for check in layering phases headers coroutine_lint clang_tidy; do
         say "$check"
         python3 "cmake/checks/$check.py" || failed=1
     done
@@ -221,7 +221,7 @@ bash cmake/dev.sh COMMAND    (COMMAND --help shows this; bench has a page of its
   bench [args]        measure beside nginx and HAProxy (--quick for a short run)
   fuzz [SECONDS]      run each fuzz target that long (default 60)
   soak [N]            every test N times (default 5) under ThreadSanitizer
-  lint                format, layering, header, coroutine and clang-tidy checks
+  lint                format, layering, phase, header, coroutine and clang-tidy checks
   format              lay out the sources with clang-format
 END
 }

@@ -16,7 +16,7 @@ constexpr int kUsage = 2;
 
 int main(int argc, char** argv)
 {
-    CLI::App app("llm-proxy: forward proxy and OpenAI-compatible gateway for LLM traffic");
+    CLI::App app("llm-proxy: OpenAI-compatible gateway for LLM traffic");
     app.require_subcommand(1);
     std::string config;
     std::string directory;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs clang-tidy with the set in .clang-tidy, two files at a time.
 
-    clang_tidy.py [FILE...]    check all of src/, or the given files; exits 1 if something was found
+    clang_tidy.py [FILE...]    check src/ and tests/, or the given files; exits 1 if something was found
     clang_tidy.py --self-test  prove that it can fail
 """
 import concurrent.futures
@@ -25,15 +25,20 @@ def findings(path, generated):
 BAD = """
 #include <string>
 #include <utility>
-std::size_t twice(std::string a) { std::string b = std::move(a); return a.size() + b.size(); }
+inline std::size_t twice(std::string a) { std::string b = std::move(a); return a.size() + b.size(); }
 """
 
 
 def self_test():
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "bad.cpp"
-        path.write_text(BAD)
-        return "" if "use-after-move" in findings(path, folder) else "a use after move was accepted"
+        source = pathlib.Path(folder) / "src" / "bad.cpp"
+        source.parent.mkdir()
+        source.write_text(BAD)
+        if "use-after-move" not in findings(source, folder):
+            return "a use after move was accepted"
+        source.with_name("private.hpp").write_text(BAD)
+        source.write_text('#include "private.hpp"\n')
+        return "" if "use-after-move" in findings(source, folder) else "one in a private header was accepted"
 
 
 def main():
@@ -42,7 +47,7 @@ def main():
         print(failure or "clang-tidy self-test: ok")
         return 1 if failure else 0
     paths = [pathlib.Path(name).resolve() for name in sys.argv[1:]]
-    paths = paths or sorted((ROOT / "src").rglob("*.cpp"))
+    paths = paths or list(coroutine_lint.cxx_sources())
     # Nothing but includes: there is nothing of ours to find in it.
     paths = [path for path in paths if path != ROOT / "src" / "net" / "asio.cpp"]
     bad = 0

@@ -83,10 +83,10 @@ def check(paths):
     return bad
 
 
-def sources():
+def cxx_sources():
     for top in ("src", "tests"):
         for path in sorted((ROOT / top).rglob("*.cpp")):
-            if "node_modules" not in path.parts and "co_await" in path.read_text():
+            if "node_modules" not in path.parts:
                 yield path
 
 
@@ -112,7 +112,8 @@ def main():
         failure = self_test()
         print(failure or "coroutine lint self-test: ok")
         return 1 if failure else 0
-    paths = [pathlib.Path(name).resolve() for name in sys.argv[1:]] or list(sources())
+    paths = [pathlib.Path(name).resolve() for name in sys.argv[1:]] or [
+        path for path in cxx_sources() if "co_await" in path.read_text()]
     bad = check(paths)
     print(f"coroutine lint: {len(paths)} files checked, {bad} with findings")
     return 1 if bad else 0

@@ -66,7 +66,7 @@ void report_escape(std::exception_ptr escaped)
 
 struct Daemon::Parts {
     explicit Parts(std::shared_ptr<const config::Snapshot> the_snapshot)
-        : snapshot(std::move(the_snapshot)), in_force(snapshot),
+        : snapshot(std::move(the_snapshot)),
           context(static_cast<int>(thread_count(*snapshot))), control(asio::make_strand(context)),
           timer(control), sweeper(control), metrics(kVersion), tasks(report_escape)
     {
@@ -80,16 +80,23 @@ struct Daemon::Parts {
     make_policies(const config::Snapshot& from, const upstream::Backends* before);
     core::Result<void> start();
     std::string not_ready() const;
-    core::Task<void> drain(std::shared_ptr<const config::Snapshot> newest);
+    core::Task<void> drain();
     core::Task<void> finish(bool complete);
     core::Task<void> sweep();
     core::Task<void> pause(asio::steady_timer& on, core::Duration time);
     void end(int code);
 
+    [[nodiscard]] std::shared_ptr<const config::Snapshot> current() const
+    {
+        const std::lock_guard lock(latest_mutex);
+        return latest;
+    }
+
     std::shared_ptr<const config::Snapshot> snapshot;  // as started
+    std::shared_ptr<const config::Snapshot> latest = snapshot;
     net::Lookup lookup = &net::system_lookup;
+    mutable std::mutex latest_mutex;
     std::mutex reload_mutex;
-    std::shared_ptr<const config::Snapshot> in_force;  // under reload_mutex
     asio::io_context context;
     asio::any_io_executor control;  // a strand: drain, stop, sweep
     asio::steady_timer timer;
@@ -211,16 +218,17 @@ core::Task<void> Daemon::Parts::sweep()
     }
 }
 
-core::Task<void> Daemon::Parts::drain(std::shared_ptr<const config::Snapshot> newest)
+core::Task<void> Daemon::Parts::drain()
 {
     server->start_draining();
     log().info({}, "draining", {{"active", server->active_requests()}});
-    if (newest->server.drain_delay > core::Duration::zero() && !stopping) {
-        co_await pause(timer, newest->server.drain_delay);
+    const auto settings = current();
+    if (settings->server.drain_delay > core::Duration::zero() && !stopping) {
+        co_await pause(timer, settings->server.drain_delay);
     }
     server->close_listeners(false);
     const auto until =
-        core::Deadline::after(std::chrono::steady_clock::now(), newest->server.drain_timeout);
+        core::Deadline::after(std::chrono::steady_clock::now(), settings->server.drain_timeout);
     while (server->active_requests() > 0 && !stopping &&
            !until.passed(std::chrono::steady_clock::now())) {
         co_await pause(timer, kLook);
@@ -291,12 +299,7 @@ std::uint16_t Daemon::port(std::string_view listener) const
 void Daemon::drain()
 {
     if (!parts_->draining.exchange(true)) {
-        std::shared_ptr<const config::Snapshot> newest;
-        {
-            const std::lock_guard lock(parts_->reload_mutex);
-            newest = parts_->in_force;
-        }
-        parts_->tasks.spawn(parts_->control, parts_->drain(std::move(newest)));
+        parts_->tasks.spawn(parts_->control, parts_->drain());
     }
 }
 
@@ -347,7 +350,10 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
     }
     parts.gateway->replace(std::move(*policies));
     telemetry::set_level(snapshot->logging.level);
-    parts.in_force = snapshot;
+    {
+        const std::lock_guard latest(parts.latest_mutex);
+        parts.latest = snapshot;
+    }
     for (const auto& key : config::needs_restart(*parts.snapshot, *snapshot)) {
         log().warn({}, "a changed setting takes effect at the next start", {{"key", key}});
     }

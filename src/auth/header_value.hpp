@@ -11,10 +11,6 @@ namespace llmproxy::auth {
 [[nodiscard]] std::optional<std::string_view> after_scheme(std::string_view value,
                                                            std::string_view scheme) noexcept;
 
-/// The bytes of a base64 text (RFC 4648, section 4): canonical padding and no foreign characters,
-/// or none.
-[[nodiscard]] std::optional<std::string> decode_base64(std::string_view text);
-
 /// User and password of a Basic credential (RFC 7617).
 struct BasicCredential {
     std::string user;

@@ -61,6 +61,7 @@ std::string elsewhere(const std::string& key)
 std::string unknown_key_text(const Spec& spec, const std::string& key)
 {
     std::vector<std::string> known;
+    known.reserve(spec.children.size());
     for (const auto& child : spec.children) {
         known.push_back(child.name);
     }

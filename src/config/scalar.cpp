@@ -1,14 +1,13 @@
 #include "scalar.hpp"
 
+#include "llmproxy/core/number.hpp"
 #include "llmproxy/core/text.hpp"
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <limits>
-#include <system_error>
 
 namespace llmproxy::config {
 namespace {
@@ -55,18 +54,6 @@ constexpr bool is_digit(char c) noexcept
     return c >= '0' && c <= '9';
 }
 
-template <typename T>
-std::optional<T> parse_number(std::string_view text)
-{
-    T number{};
-    const auto* end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, number);
-    if (error != std::errc{} || stop != end) {
-        return std::nullopt;
-    }
-    return number;
-}
-
 /// Takes a number off the front: digits, perhaps a point and digits.
 std::optional<double> take_decimal(std::string_view& text)
 {
@@ -75,7 +62,7 @@ std::optional<double> take_decimal(std::string_view& text)
            (is_digit(text[length]) || (length > 0 && text[length] == '.'))) {
         ++length;
     }
-    const auto number = parse_number<double>(text.substr(0, length));
+    const auto number = core::parse_number<double>(text.substr(0, length));
     text.remove_prefix(length);
     return number;
 }
@@ -140,7 +127,7 @@ std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text, Ba
 std::optional<std::int64_t> parse_bytes(std::string_view text)
 {
     const auto digits = std::min(text.find_first_not_of("0123456789"), text.size());
-    const auto number = parse_number<std::int64_t>(text.substr(0, digits));
+    const auto number = core::parse_number<std::int64_t>(text.substr(0, digits));
     const auto* unit = find_unit(kSizes, core::trim(text.substr(digits)));
     if (!number || unit == nullptr ||
         *number > std::numeric_limits<std::int64_t>::max() / unit->factor) {
@@ -187,9 +174,9 @@ Value parse_scalar(const Field& field, std::string_view text)
         if (!field.keyword.empty() && text == field.keyword) {
             return std::int64_t{0};
         }
-        return bounded(field, parse_number<std::int64_t>(text));
+        return bounded(field, core::parse_number<std::int64_t>(text));
     case Type::bytes: return bounded(field, parse_bytes(text));
-    case Type::real: return bounded(field, parse_number<double>(text));
+    case Type::real: return bounded(field, core::parse_number<double>(text));
     case Type::duration:
         if (const auto duration = parse_duration(text, field.bare_unit);
             duration && duration->count() >= field.minimum && duration->count() <= field.maximum) {

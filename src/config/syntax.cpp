@@ -1,5 +1,6 @@
 #include "syntax.hpp"
 
+#include "llmproxy/core/number.hpp"
 #include "llmproxy/core/text.hpp"
 
 #include <arpa/inet.h>
@@ -7,7 +8,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 namespace llmproxy::config {
 namespace {
@@ -45,17 +45,6 @@ bool looks_like_v4(std::string_view text)
     return text.find_first_not_of("0123456789.") == std::string_view::npos;
 }
 
-std::optional<std::uint16_t> parse_port(std::string_view text)
-{
-    std::uint16_t port = 0;
-    const auto* end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, port);
-    if (text.empty() || error != std::errc{} || stop != end) {
-        return std::nullopt;
-    }
-    return port;
-}
-
 bool is_bracketed(std::string_view text)
 {
     return text.size() > 2 && text.front() == '[' && text.back() == ']';
@@ -87,7 +76,7 @@ std::optional<HostPort> parse_host_port(std::string_view text)
         return std::nullopt;
     }
     auto host = text.substr(0, colon);
-    const auto port = parse_port(text.substr(colon + 1));
+    const auto port = core::parse_number<std::uint16_t>(text.substr(colon + 1));
     if (!port || !is_host(host)) {
         return std::nullopt;
     }
@@ -125,7 +114,7 @@ bool is_address_or_cidr(const std::string& text)
     if (slash == std::string::npos) {
         return true;
     }
-    const auto prefix = parse_port(std::string_view(text).substr(slash + 1));
+    const auto prefix = core::parse_number<std::uint16_t>(std::string_view(text).substr(slash + 1));
     return prefix && *prefix <= (v4 ? 32 : 128);
 }
 

@@ -1,5 +1,7 @@
 #include "llmproxy/http/chunk_decoder.hpp"
 
+#include "hex.hpp"
+
 #include <algorithm>
 
 namespace llmproxy::http {
@@ -7,15 +9,6 @@ namespace {
 
 constexpr std::uint8_t kMaxDigits = 16;
 constexpr std::uint64_t kMaxChunk = (std::uint64_t{1} << 60) - 1;  // 15 significant digits
-
-int hex_value(unsigned char byte) noexcept
-{
-    if (byte >= '0' && byte <= '9') {
-        return byte - '0';
-    }
-    const unsigned char folded = byte | 0x20U;
-    return folded >= 'a' && folded <= 'f' ? folded - 'a' + 10 : -1;
-}
 
 bool is_token(unsigned char byte) noexcept
 {
@@ -84,13 +77,13 @@ const char* ChunkDecoder::advance(unsigned char byte) noexcept
     case State::size_first:
         digits_ = 0;
         left_ = 0;
-        if (hex_value(byte) < 0) {
+        if (hex_value(static_cast<char>(byte)) < 0) {
             return "chunk size does not begin with a hexadecimal digit";
         }
         state_ = State::size;
         [[fallthrough]];
     case State::size: {
-        const int value = hex_value(byte);
+        const int value = hex_value(static_cast<char>(byte));
         if (value < 0) {
             return end_of_size(byte);
         }

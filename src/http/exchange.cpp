@@ -1,6 +1,6 @@
 #include "llmproxy/http/exchange.hpp"
 
-#include "llmproxy/core/text.hpp"
+#include "llmproxy/core/error_body.hpp"
 
 #include <boost/asio/error.hpp>
 #include <boost/beast/http/status.hpp>
@@ -48,22 +48,6 @@ void append_status_line(std::string& out, unsigned status, std::string_view reas
     out += "HTTP/1.1 ";
     core::append_number(out, status);
     core::append_all(out, " ", reason, "\r\n");
-}
-
-std::string error_body(const core::Failure& failure)
-{
-    std::string body = R"({"error":{"message":")";
-    core::append_json_escaped(body, failure.message());
-    body.append(R"(","type":")").append(failure.info().type).append(R"(","param":)");
-    if (failure.param().empty()) {
-        body += "null";
-    } else {
-        body += '"';
-        core::append_json_escaped(body, failure.param());
-        body += '"';
-    }
-    body.append(R"(,"code":")").append(failure.info().code).append("\"}}");
-    return body;
 }
 
 Exchange::Exchange(net::Stream& client, net::Buffer& buffer, net::Watchdog& watchdog,
@@ -242,7 +226,7 @@ core::Task<void> Exchange::reply_error(const core::Failure& failure, std::string
     if (info.retry_after && fields.find("Retry-After") == std::string_view::npos) {
         append_field(lines, "Retry-After", "1");
     }
-    const auto body = error_body(failure);
+    const auto body = core::error_body(failure);
     auto written = co_await reply(info.status, lines, body);
     if (!written) {
         record.error += "; the answer could not be delivered";

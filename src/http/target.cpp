@@ -1,16 +1,9 @@
 #include "llmproxy/http/target.hpp"
 
+#include "hex.hpp"
+
 namespace llmproxy::http {
 namespace {
-
-int hex_value(char c) noexcept
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    const char folded = static_cast<char>(c | 0x20);
-    return folded >= 'a' && folded <= 'f' ? folded - 'a' + 10 : -1;
-}
 
 core::Failure refused(const char* why)
 {

@@ -1,8 +1,7 @@
 #include "llmproxy/net/cidr.hpp"
 
+#include "llmproxy/core/number.hpp"
 #include "llmproxy/core/text.hpp"
-
-#include <charconv>
 
 namespace llmproxy::net {
 namespace {
@@ -46,14 +45,11 @@ core::Result<Cidr> Cidr::parse(std::string_view text)
     }
     unsigned bits = address.is_v4() ? 32 : 128;
     if (slash != std::string_view::npos) {
-        const auto number = text.substr(slash + 1);
-        unsigned given = 0;
-        const auto [end, error] =
-            std::from_chars(number.data(), number.data() + number.size(), given);
-        if (error != std::errc() || end != number.data() + number.size() || given > bits) {
+        const auto given = core::parse_number<unsigned>(text.substr(slash + 1));
+        if (!given || *given > bits) {
             return wrong;
         }
-        bits = given;
+        bits = *given;
     }
     Cidr block;
     block.base_ = address;

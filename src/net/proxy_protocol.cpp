@@ -1,8 +1,9 @@
 #include "llmproxy/net/proxy_protocol.hpp"
 
+#include "llmproxy/core/number.hpp"
+
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 namespace llmproxy::net {
 namespace {
@@ -21,14 +22,8 @@ core::Failure refused(const char* why)
 
 std::optional<std::uint16_t> parse_port(std::string_view text) noexcept
 {
-    std::uint16_t port = 0;
-    const char* const last = text.data() + text.size();
-    const auto [end, error] = std::from_chars(text.data(), last, port);
     const bool padded = text.size() > 1 && text.front() == '0';
-    if (error != std::errc() || end != last || padded) {
-        return std::nullopt;
-    }
-    return port;
+    return padded ? std::nullopt : core::parse_number<std::uint16_t>(text);
 }
 
 /// Takes the text up to the next space; nothing if there is none left to take.

@@ -137,8 +137,12 @@ bool has_valid_escapes(std::string_view text) noexcept
     return true;
 }
 
-simdjson::error_code key_of(ondemand::field& field, std::string_view& key)
+simdjson::error_code read_field(simdjson::simdjson_result<ondemand::field> item,
+                                ondemand::field& field, std::string_view& key)
 {
+    if (const auto error = std::move(item).get(field)) {
+        return error;
+    }
     const char* const raw = field.key().raw();
     const char* const quote = static_cast<const char*>(rawmemchr(raw, '"'));
     key = {raw, static_cast<std::size_t>(quote - raw)};
@@ -171,10 +175,7 @@ simdjson::error_code validate(ondemand::value value, int depth)
         for (auto item : object) {
             ondemand::field field;
             std::string_view key;
-            if (const auto error = std::move(item).get(field)) {
-                return error;
-            }
-            if (const auto error = key_of(field, key)) {
+            if (const auto error = read_field(item, field, key)) {
                 return error;
             }
             if (const auto error = validate(field.value(), depth + 1)) {

@@ -33,8 +33,9 @@ private:
 /// Whether a raw JSON string or key, without control characters, has only escapes that RFC 8259 knows.
 [[nodiscard]] bool has_valid_escapes(std::string_view text) noexcept;
 
-/// The key of a field; unescapes it only if it must.
-[[nodiscard]] simdjson::error_code key_of(ondemand::field& field, std::string_view& key);
+/// Takes `item`, one step through an object, apart; the key is unescaped only if it must be.
+[[nodiscard]] simdjson::error_code read_field(simdjson::simdjson_result<ondemand::field> item,
+                                              ondemand::field& field, std::string_view& key);
 
 /// Whether `doc` has nothing behind its root value.
 [[nodiscard]] bool at_end(ondemand::document& doc);

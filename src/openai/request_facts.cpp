@@ -188,10 +188,7 @@ private:
             facts_.options_empty = false;
             json::ondemand::field field;
             std::string_view key;
-            if (const auto error = std::move(item).get(field)) {
-                return broken(error);
-            }
-            if (const auto error = json::key_of(field, key)) {
+            if (const auto error = json::read_field(item, field, key)) {
                 return broken(error);
             }
             auto result =
@@ -327,10 +324,7 @@ core::Result<RequestFacts> read_thoroughly(std::string& body)
         facts.object_empty = false;
         json::ondemand::field field;
         std::string_view key;
-        if (const auto error = std::move(item).get(field)) {
-            return broken(error);
-        }
-        if (const auto error = json::key_of(field, key)) {
+        if (const auto error = json::read_field(item, field, key)) {
             return broken(error);
         }
         if (auto result = reader.field(key, field.value()); !result) {

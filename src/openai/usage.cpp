@@ -28,8 +28,7 @@ bool each_field(json::ondemand::object object, Visit&& visit)
     for (auto item : object) {
         json::ondemand::field field;
         std::string_view key;
-        if (std::move(item).get(field) != simdjson::SUCCESS ||
-            json::key_of(field, key) != simdjson::SUCCESS) {
+        if (json::read_field(item, field, key) != simdjson::SUCCESS) {
             return false;
         }
         visit(key, field.value());

@@ -1,8 +1,7 @@
 #include "model_list.hpp"
 
 #include "llmproxy/telemetry/log.hpp"
-
-#include <boost/asio/error.hpp>
+#include "reply.hpp"
 
 namespace llmproxy::pipeline {
 namespace {
@@ -12,7 +11,6 @@ using core::Failure;
 using core::Origin;
 
 constexpr std::chrono::minutes kFresh{5};
-constexpr std::size_t kMaxHead = 32 * 1024;
 constexpr std::size_t kMaxList = 4 * 1024 * 1024;
 
 Failure bad(const char* why)
@@ -61,47 +59,30 @@ core::Task<core::Result<std::string>> ModelList::fetch(RequestContext& context,
         head += "\r\n";
         watchdog.expect(
             core::Deadline::after(now, settings.response_header_timeout).min(context.total));
-        auto& buffer = lease->buffer();
-        boost::system::error_code broken;
-        auto written = co_await lease->stream().write(head);
-        if (!written) {
-            broken = written.error();
+        const auto written = co_await lease->stream().write(head);
+        const Upload no_body(context, lease->stream());
+        ReplyHead reply;
+        core::Result<void> got;
+        if (written) {
+            got = co_await read_reply_head(context, *lease, no_body, reply);
+        } else {
+            got = lost(context, written.error());
         }
-        std::size_t scanned = 0;
-        std::size_t length = 0;
-        while (!broken && length == 0 && buffer.size() < kMaxHead) {
-            auto got = co_await lease->stream().read_some(buffer.prepare(kMaxHead));
-            if (!got || *got == 0) {
-                broken =
-                    got ? boost::asio::error::make_error_code(boost::asio::error::misc_errors::eof)
-                        : got.error();
-                break;
-            }
-            buffer.commit(*got);
-            length = http::find_head_end(buffer.data(), scanned);
-        }
-        if (broken) {
-            const bool dead = lease->reused() && buffer.empty() && !fresh &&
-                              watchdog.verdict() == net::Watchdog::Verdict::none;
+        if (!got) {
             watchdog.guard_upstream(nullptr);
+            const bool dead = lease->reused() && !fresh && !reply.any_byte &&
+                              got.error().errc() == Errc::upstream_reset;
             if (dead) {
                 continue;
             }
-            co_return lost(context, broken);
+            co_return got.error();
         }
-        if (length == 0) {
+        if (reply.head.status != 200) {
             watchdog.guard_upstream(nullptr);
-            co_return bad("head of the model list too large");
+            co_return bad("status of the model list is not 200");
         }
-        const std::string raw(buffer.data().substr(0, length));
-        buffer.consume(length);
-        http::ResponseHead reply;
-        auto parsed = http::parse_response(raw, http::Verb::get, reply);
-        if (!parsed || reply.status != 200) {
-            watchdog.guard_upstream(nullptr);
-            co_return parsed ? bad("status of the model list is not 200") : parsed.error();
-        }
-        http::BodyReader reader(lease->stream(), buffer, reply.framing,
+        auto& buffer = lease->buffer();
+        http::BodyReader reader(lease->stream(), buffer, reply.head.framing,
                                 http::ChunkDecoder::Extensions::skip);
         std::string body;
         std::vector<std::string_view> runs;
@@ -126,7 +107,7 @@ core::Task<core::Result<std::string>> ModelList::fetch(RequestContext& context,
             }
         }
         watchdog.guard_upstream(nullptr);
-        if (reply.keep_alive && buffer.empty()) {
+        if (reply.head.keep_alive && buffer.empty()) {
             lease->keep();
         }
         co_return body;

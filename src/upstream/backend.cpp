@@ -1,5 +1,7 @@
 #include "llmproxy/upstream/backend.hpp"
 
+#include "llmproxy/core/base64.hpp"
+#include "llmproxy/core/number.hpp"
 #include "llmproxy/core/text.hpp"
 #include "llmproxy/net/tls_context.hpp"
 #include "llmproxy/telemetry/metrics.hpp"
@@ -14,7 +16,6 @@
 #include <boost/asio/strand.hpp>
 
 #include <algorithm>
-#include <charconv>
 
 namespace llmproxy::upstream {
 namespace {
@@ -78,10 +79,11 @@ core::Result<BaseUrl> parse_base_url(std::string_view url)
     }
     out.port = out.tls ? 443 : 80;
     if (!port.empty()) {
-        const auto got = std::from_chars(port.data(), port.data() + port.size(), out.port);
-        if (got.ec != std::errc() || got.ptr != port.data() + port.size()) {
+        const auto number = core::parse_number<std::uint16_t>(port);
+        if (!number) {
             return bad_url(url);
         }
+        out.port = *number;
     }
     if (out.host.empty() || out.port == 0) {
         return bad_url(url);
@@ -112,14 +114,22 @@ Backend::Backend(BackendSettings settings, const Settings& shared, Surroundings 
                    ? url_.host + ":" + std::to_string(url_.port)
                    : "[" + url_.host + "]:" + std::to_string(url_.port)),
       connect_timeout_(shared.connect_timeout), idle_timeout_(shared.idle_timeout),
-      max_idle_(idle_cap(shared)),
-      gate_(policy::AdmissionLimits{shared.max_connections_per_backend,
-                                    shared.max_connections_per_backend}),
+      max_idle_(idle_cap(shared)), max_connections_(shared.max_connections_per_backend),
+      gate_(policy::AdmissionLimits{max_connections_, max_connections_}),
       inject_usage_(settings_.inject_usage == InjectUsage::automatic)
 {
 }
 
 Backend::~Backend() = default;
+
+bool Backend::can_stay(const BackendSettings& settings, const Settings& shared) const
+{
+    const auto& tls = settings.tls;
+    const bool has_files = !tls.ca.empty() || !tls.certificate.empty() || !tls.key.empty();
+    return !has_files && settings_ == settings && connect_timeout_ == shared.connect_timeout &&
+           idle_timeout_ == shared.idle_timeout && max_idle_ == idle_cap(shared) &&
+           max_connections_ == shared.max_connections_per_backend;
+}
 
 core::Result<std::shared_ptr<Backend>>
 Backend::make(BackendSettings settings, const Settings& shared, Surroundings surroundings)

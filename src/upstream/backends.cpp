@@ -23,7 +23,7 @@ Backends::make(const Settings& settings, Surroundings surroundings, const Backen
             continue;
         }
         auto known = before == nullptr ? nullptr : before->by_name(one.name);
-        if (known && known->settings() == one) {
+        if (known && known->can_stay(one, settings)) {
             set->all_.push_back(std::move(known));
             continue;
         }

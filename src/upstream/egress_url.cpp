@@ -1,11 +1,11 @@
 #include "egress_url.hpp"
 
+#include "llmproxy/core/base64.hpp"
 #include "llmproxy/net/tls_context.hpp"
 #include "llmproxy/upstream/backend.hpp"
 
 #include <charconv>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 
 namespace llmproxy::upstream {
 namespace {
@@ -27,16 +27,6 @@ std::string percent_decoded(std::string_view text)
     return out;
 }
 
-std::string base64(std::string_view text)
-{
-    std::string out((text.size() + 2) / 3 * 4 + 1, '\0');
-    const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                       reinterpret_cast<const unsigned char*>(text.data()),
-                                       static_cast<int>(text.size()));
-    out.resize(static_cast<std::size_t>(length));
-    return out;
-}
-
 /// RFC 7617, section 2: `user:password`, the colon also without a password.
 core::Secret basic_credential(std::string_view userinfo)
 {
@@ -45,7 +35,7 @@ core::Secret basic_credential(std::string_view userinfo)
     if (colon != std::string_view::npos) {
         pair += percent_decoded(userinfo.substr(colon + 1));
     }
-    core::Secret credential("Basic " + base64(pair));
+    core::Secret credential("Basic " + core::encode_base64(pair));
     OPENSSL_cleanse(pair.data(), pair.size());
     return credential;
 }

@@ -1,5 +1,7 @@
 #include "mock_knobs.hpp"
 
+#include "llmproxy/core/number.hpp"
+
 #include <charconv>
 #include <chrono>
 #include <cmath>
@@ -24,13 +26,8 @@ std::uint32_t to_millionths(double share) noexcept
 std::optional<std::uint64_t> parse_count(std::string_view text, std::uint64_t low,
                                          std::uint64_t high)
 {
-    std::uint64_t value = 0;
-    const auto* end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, value);
-    if (error != std::errc() || stop != end || value < low || value > high) {
-        return std::nullopt;
-    }
-    return value;
+    const auto value = core::parse_number<std::uint64_t>(text);
+    return value && *value >= low && *value <= high ? value : std::nullopt;
 }
 
 std::optional<core::Duration> parse_wait(std::string_view text)

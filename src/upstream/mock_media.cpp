@@ -1,5 +1,6 @@
 #include "mock_media.hpp"
 
+#include "llmproxy/core/base64.hpp"
 #include "mock_prompt.hpp"
 #include "mock_text.hpp"
 
@@ -90,7 +91,7 @@ std::string base64_floats(const std::vector<float>& values)
             bytes += static_cast<char>(bits >> shift & 0xffU);
         }
     }
-    return '"' + base64(bytes) + '"';
+    return '"' + core::encode_base64(bytes) + '"';
 }
 
 std::string json_floats(const std::vector<float>& values)

@@ -66,25 +66,6 @@ std::string filler(std::size_t count)
     return out;
 }
 
-std::string base64(std::string_view bytes)
-{
-    constexpr std::string_view kDigits =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string out;
-    out.reserve((bytes.size() + 2) / 3 * 4);
-    for (std::size_t i = 0; i < bytes.size(); i += 3) {
-        const auto group = bytes.substr(i, 3);
-        std::uint32_t bits = 0;
-        for (std::size_t k = 0; k < 3; ++k) {
-            bits = bits << 8U | (k < group.size() ? static_cast<unsigned char>(group[k]) : 0U);
-        }
-        for (std::size_t k = 0; k < 4; ++k) {
-            out += k <= group.size() ? kDigits[(bits >> (18 - 6 * k)) & 0x3fU] : '=';
-        }
-    }
-    return out;
-}
-
 Pieces::Pieces(std::string text, std::uint32_t count) : text_(std::move(text))
 {
     const std::uint64_t all = characters(text_);

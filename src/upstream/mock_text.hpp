@@ -31,8 +31,6 @@ inline constexpr std::uint64_t kHashSeed = 0xcbf29ce484222325;
 /// `count` bytes of ASCII text.
 [[nodiscard]] std::string filler(std::size_t count);
 
-[[nodiscard]] std::string base64(std::string_view bytes);
-
 /// A text in pieces of about the same length, split between UTF-8 characters.
 class Pieces {
 public:

@@ -17,6 +17,15 @@ struct Held {
             exchange.json("{}");
         }
     }};
+
+    /// A client whose request is at the backend, so that the only slot is taken.
+    TestClient occupy(ProxyUnderTest& proxy, const std::string& request = chat())
+    {
+        auto client = proxy.connect();
+        client.send(request);
+        EXPECT_TRUE(backend.wait_requests(1));
+        return client;
+    }
 };
 
 GatewayConfig limits(const FakeBackend& backend, const std::string& keys)
@@ -38,9 +47,7 @@ TEST(Admission, QueuesBeyondTheCeiling)
     Held held;
     ProxyUnderTest proxy{limits(
         held.backend, "max_concurrent_requests: 1, max_queued_requests: 1, queue_timeout: 20s")};
-    auto first = proxy.connect();
-    first.send(chat());
-    ASSERT_TRUE(held.backend.wait_requests(1));
+    auto first = held.occupy(proxy);
     auto second = proxy.connect();
     second.send(chat());
     EXPECT_FALSE(second.anything(std::chrono::milliseconds(50)));
@@ -58,9 +65,7 @@ TEST(Admission, GivesUpAfterTheQueueTimeout)
     Held held;
     ProxyUnderTest proxy{limits(
         held.backend, "max_concurrent_requests: 1, max_queued_requests: 9, queue_timeout: 50ms")};
-    auto first = proxy.connect();
-    first.send(chat());
-    ASSERT_TRUE(held.backend.wait_requests(1));
+    auto first = held.occupy(proxy);
     expect_overloaded(proxy.ask(chat()));
     held.gate.open();
     EXPECT_EQ(first.response().status, 200);
@@ -71,9 +76,7 @@ TEST(Admission, LetsHealthThroughWhenFull)
     Held held;
     ProxyUnderTest proxy{
         limits(held.backend, "max_concurrent_requests: 1, max_queued_requests: 0")};
-    auto first = proxy.connect();
-    first.send(chat());
-    ASSERT_TRUE(held.backend.wait_requests(1));
+    auto first = held.occupy(proxy);
     EXPECT_EQ(proxy.ask(get("/healthz")).status, 200);
     expect_overloaded(proxy.ask(chat()));
     held.gate.open();
@@ -85,9 +88,7 @@ TEST(Admission, AClientThatLeavesTheQueueTakesNoSlot)
     Held held;
     ProxyUnderTest proxy{limits(
         held.backend, "max_concurrent_requests: 1, max_queued_requests: 1, queue_timeout: 20s")};
-    auto first = proxy.connect();
-    first.send(chat());
-    ASSERT_TRUE(held.backend.wait_requests(1));
+    auto first = held.occupy(proxy);
     {
         auto second = proxy.connect();
         second.send(chat("gpt", false, "X-Request-Id: left-queue\r\n"));
@@ -106,9 +107,7 @@ TEST(Admission, CapsTheBytesOfHeldBodies)
     ProxyUnderTest proxy{limits(held.backend, "max_body_bytes: 64KiB, max_buffered_bytes: 100KiB")};
     const auto big = post_json("/v1/chat/completions",
                                R"({"model":"m","x":")" + std::string(60'000, 'x') + "\"}");
-    auto first = proxy.connect();
-    first.send(big);
-    ASSERT_TRUE(held.backend.wait_requests(1));
+    auto first = held.occupy(proxy, big);
     expect_overloaded(proxy.ask(big));
     held.gate.open(2);
     EXPECT_EQ(first.response().status, 200);

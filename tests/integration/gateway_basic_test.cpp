@@ -200,7 +200,7 @@ TEST_F(GatewayBasic, RelaysLargeReplies)
         big += std::to_string(i) + ",";
     }
     big += "0]}";
-    backend.always([&](Exchange& exchange) { exchange.json(big); });
+    backend.always([big](Exchange& exchange) { exchange.json(big); });
     auto client = proxy.connect();
     for (int i = 0; i < 3; ++i) {
         const auto reply = client.ask(post_json("/v1/embeddings", R"({"model":"e","input":"x"})"));
@@ -226,7 +226,7 @@ TEST_F(GatewayBasic, PassesUpstreamErrorsUnchanged)
     for (const int status : {400, 403, 404, 409, 422, 500, 503}) {
         const std::string body =
             R"({"error":{"message":"theirs","code":"c)" + std::to_string(status) + "\"}}";
-        backend.always([&](Exchange& exchange) { exchange.json(body, status); });
+        backend.always([body, status](Exchange& exchange) { exchange.json(body, status); });
         const auto reply = proxy.ask(chat());
         EXPECT_EQ(reply.status, status);
         EXPECT_EQ(reply.body, body);

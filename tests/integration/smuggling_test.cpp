@@ -2,6 +2,7 @@
 // (RFC 9112, sections 2.2, 5.2, 6.1, 6.3, 7.1 and 11.2).
 
 #include "support/fake_backend.hpp"
+#include "support/named_bytes.hpp"
 #include "support/proxy_under_test.hpp"
 
 #include <gtest/gtest.h>
@@ -15,22 +16,7 @@ const std::string kChunked = kPost + "Transfer-Encoding: chunked\r\n\r\n";
 /// What a smuggler wants to get through; the backend must never see it.
 const std::string kNext = "GET /v1/smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
-struct Case {
-    std::string name;
-    std::string bytes;
-};
-
-std::ostream& operator<<(std::ostream& out, const Case& item)
-{
-    return out << item.name;
-}
-
-std::string case_name(const testing::TestParamInfo<Case>& item)
-{
-    return item.param.name;
-}
-
-std::vector<Case> heads()
+std::vector<NamedBytes> heads()
 {
     const std::string five = "\r\n\r\nhello";
     return {
@@ -85,7 +71,7 @@ std::vector<Case> heads()
     };
 }
 
-std::vector<Case> bodies()
+std::vector<NamedBytes> bodies()
 {
     return {
         {"ChunkExtension", kChunked + "5;a=b\r\nhello\r\n0\r\n\r\n"},
@@ -103,8 +89,8 @@ std::vector<Case> bodies()
     };
 }
 
-class Refused : public testing::TestWithParam<Case> {};
-class RefusedBody : public testing::TestWithParam<Case> {};
+class Refused : public testing::TestWithParam<NamedBytes> {};
+class RefusedBody : public testing::TestWithParam<NamedBytes> {};
 
 void expect_refused(const std::string& bytes)
 {
@@ -127,13 +113,13 @@ TEST_P(Refused, With400AndCloseAndUnseenByTheBackend)
 {
     expect_refused(GetParam().bytes);
 }
-INSTANTIATE_TEST_SUITE_P(Head, Refused, testing::ValuesIn(heads()), case_name);
+INSTANTIATE_TEST_SUITE_P(Head, Refused, testing::ValuesIn(heads()), name_of);
 
 TEST_P(RefusedBody, With400AndCloseAndUnseenByTheBackend)
 {
     expect_refused(GetParam().bytes);
 }
-INSTANTIATE_TEST_SUITE_P(Body, RefusedBody, testing::ValuesIn(bodies()), case_name);
+INSTANTIATE_TEST_SUITE_P(Body, RefusedBody, testing::ValuesIn(bodies()), name_of);
 
 namespace {
 

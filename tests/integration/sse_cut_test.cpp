@@ -39,9 +39,9 @@ std::string stream_request()
 
 class SseCut : public testing::Test {
 protected:
+    const std::string all = joined(script());
     FakeBackend backend;
     ProxyUnderTest proxy{GatewayConfig(backend.url())};
-    const std::string all = joined(script());
 
     /// Checks what a client got of a stream of which upstream sent `sent` bytes of events.
     void expect_visibly_cut(const Response& reply, std::size_t cut)
@@ -77,9 +77,9 @@ TEST_F(SseCut, AtEveryByteOfAChunkedStream)
     wire += "0\r\n\r\n";
     ASSERT_GT(wire.size(), 1500U);
     for (std::size_t cut = 0; cut < wire.size(); ++cut) {
-        backend.next([&wire, cut](Exchange& exchange) {
+        backend.next([sent = wire.substr(0, cut)](Exchange& exchange) {
             exchange.begin_sse();
-            exchange.raw(std::string_view(wire).substr(0, cut));
+            exchange.raw(sent);
             exchange.close();
         });
         const auto reply = proxy.ask(stream_request());

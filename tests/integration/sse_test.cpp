@@ -129,7 +129,7 @@ TEST_F(Sse, RandomStreamsAreByteIdentical)
             pieces.push_back(stream.substr(at, size));
             at += size;
         }
-        backend.next([&pieces](Exchange& exchange) {
+        backend.next([pieces](Exchange& exchange) {
             exchange.begin_sse();
             for (const auto& piece : pieces) {
                 exchange.piece(piece);
@@ -209,7 +209,7 @@ TEST_F(Sse, SendsTheHeadBeforeTheFirstEvent)
 TEST_F(Sse, HoldsALargeEventTogether)
 {
     const auto big = "data: " + std::string(1U << 20, 'x') + "\n\n";
-    backend.next([&](Exchange& exchange) {
+    backend.next([big](Exchange& exchange) {
         exchange.begin_sse();
         exchange.piece(big);
         exchange.piece(kDone);
@@ -244,7 +244,7 @@ TEST_F(Sse, KeepsBackpressure)
     std::atomic<std::size_t> sent{0};
     const auto piece = "data: " + std::string(65'528, 'x') + "\n\n";
     Gate blocked;
-    backend.next([&](Exchange& exchange) {
+    backend.next([&sent, &blocked, piece](Exchange& exchange) {
         exchange.begin_sse();
         bool told = false;
         auto wire = as_chunk(piece);

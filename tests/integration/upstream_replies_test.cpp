@@ -1,6 +1,7 @@
 // Replies that are not what they say: never passed on as complete (RFC 9112, sections 6.3 and 8).
 
 #include "support/fake_backend.hpp"
+#include "support/named_bytes.hpp"
 #include "support/proxy_under_test.hpp"
 
 #include <gtest/gtest.h>
@@ -11,23 +12,8 @@ namespace {
 
 const std::string kOk = "HTTP/1.1 200 OK\r\n";
 
-struct Case {
-    std::string name;
-    std::string bytes;
-};
-
-std::ostream& operator<<(std::ostream& out, const Case& item)
-{
-    return out << item.name;
-}
-
-std::string case_name(const testing::TestParamInfo<Case>& item)
-{
-    return item.param.name;
-}
-
 /// Wrong in the head: nothing of it may reach the client.
-std::vector<Case> bad_heads()
+std::vector<NamedBytes> bad_heads()
 {
     return {
         {"LengthAndChunked",
@@ -53,7 +39,7 @@ std::vector<Case> bad_heads()
 }
 
 /// Wrong in the body: 502, or a reply that is visibly cut.
-std::vector<Case> bad_bodies()
+std::vector<NamedBytes> bad_bodies()
 {
     const auto chunked = kOk + "Transfer-Encoding: chunked\r\n\r\n";
     return {
@@ -67,8 +53,8 @@ std::vector<Case> bad_bodies()
     };
 }
 
-class BadHead : public testing::TestWithParam<Case> {};
-class BadBody : public testing::TestWithParam<Case> {};
+class BadHead : public testing::TestWithParam<NamedBytes> {};
+class BadBody : public testing::TestWithParam<NamedBytes> {};
 
 }  // namespace
 
@@ -89,7 +75,7 @@ TEST_P(BadHead, Becomes502)
     EXPECT_EQ(client.ask(chat()).body, "{\"fine\":1}") << "the client's connection stays usable";
     EXPECT_EQ(backend.connection_count(), 2U) << "and the upstream's does not";
 }
-INSTANTIATE_TEST_SUITE_P(Upstream, BadHead, testing::ValuesIn(bad_heads()), case_name);
+INSTANTIATE_TEST_SUITE_P(Upstream, BadHead, testing::ValuesIn(bad_heads()), name_of);
 
 TEST_P(BadBody, NeverLooksComplete)
 {
@@ -105,7 +91,7 @@ TEST_P(BadBody, NeverLooksComplete)
     EXPECT_EQ(proxy.ask(chat()).status, 200);
     EXPECT_EQ(backend.connection_count(), 2U);
 }
-INSTANTIATE_TEST_SUITE_P(Upstream, BadBody, testing::ValuesIn(bad_bodies()), case_name);
+INSTANTIATE_TEST_SUITE_P(Upstream, BadBody, testing::ValuesIn(bad_bodies()), name_of);
 
 namespace {
 
@@ -194,7 +180,7 @@ TEST_F(UpstreamReplies, ResetInsideACloseDelimitedOneIsACut)
 TEST_F(UpstreamReplies, LargeOnesBreakNoLimit)
 {
     const std::string piece(1U << 20, 'p');
-    backend.next([&](Exchange& exchange) {
+    backend.next([piece](Exchange& exchange) {
         exchange.begin_chunked();
         for (int i = 0; i < 20; ++i) {
             exchange.piece(piece);

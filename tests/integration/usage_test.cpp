@@ -69,7 +69,7 @@ TEST_F(Usage, IsHiddenHoweverItArrives)
 {
     const auto whole = kEvent + kUsage + kDone;
     for (std::size_t at = kEvent.size() - 3; at < whole.size(); ++at) {
-        backend.next([&whole, at](Exchange& exchange) {
+        backend.next([whole, at](Exchange& exchange) {
             exchange.begin_sse();
             exchange.piece(std::string_view(whole).substr(0, at));
             exchange.piece(std::string_view(whole).substr(at));
@@ -109,7 +109,7 @@ TEST_F(Usage, OtherBlocksWithoutChoicesStay)
                              "{\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":1,"
                              "\"completion_tokens\":2}}\n\n";
     const std::string nothing = "data: {\"choices\":[],\"usage\":null}\n\n";
-    backend.next([&](Exchange& exchange) {
+    backend.next([filter, both, nothing](Exchange& exchange) {
         exchange.begin_sse();
         for (const auto& piece : {filter, both, nothing, kDone}) {
             exchange.piece(piece);
@@ -138,7 +138,7 @@ TEST_F(Usage, RefusalsOfOptionsThatTheClientAskedForAreItsOwn)
 {
     const std::string refusal =
         R"({"error":{"message":"Unrecognized request argument: stream_options"}})";
-    backend.next([&](Exchange& exchange) { exchange.json(refusal, 400); });
+    backend.next([refusal](Exchange& exchange) { exchange.json(refusal, 400); });
     const auto reply = proxy.ask(
         post_json("/v1/chat/completions",
                   R"({"model":"m","stream":true,"stream_options":{"include_usage":true}})"));

@@ -81,7 +81,8 @@ private:
 
 /// A scripted HTTP/1.1 upstream on a loopback address, plain or TLS, one thread per connection.
 /// Thread safety: every member may be called concurrently; set scripts before the requests they are for.
-/// Lifetime: the destructor ends all connections and joins the threads.
+/// Lifetime: the destructor ends all connections and joins the threads; what a script refers to lives as long, so
+/// scripts take the test's own values by copy.
 class FakeBackend {
 public:
     using Script = std::function<void(Exchange&)>;

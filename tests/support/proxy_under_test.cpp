@@ -77,7 +77,7 @@ std::string GatewayConfig::yaml(const std::string& log_dir) const
         text += "  - " + backend + "\n";
     }
     text += "auth: " + auth + "\n";
-    text += "logging: { level: debug, path: \"" + log_dir +
+    text += "logging: { level: " + log_level + ", path: \"" + log_dir +
             "/diagnostics.log\", access_log: { enabled: true, format: " + access_log_format +
             ", path: \"" + log_dir + "/access.log\" } }\n";
     return text + more;

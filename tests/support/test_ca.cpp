@@ -1,10 +1,6 @@
 #include "support/test_ca.hpp"
 
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -33,13 +29,13 @@ void add_extension(X509* certificate, X509* issuer, int nid, const char* value)
     X509_EXTENSION_free(extension);
 }
 
-X509* begin_certificate(EVP_PKEY* key, long serial, const std::string& name)
+X509* begin_certificate(EVP_PKEY* key, long serial, const std::string& name, int from, int to)
 {
     X509* certificate = X509_new();
     X509_set_version(certificate, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(certificate), serial);
-    X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
-    X509_gmtime_adj(X509_getm_notAfter(certificate), 86'400);
+    X509_time_adj_ex(X509_getm_notBefore(certificate), from, 0, nullptr);
+    X509_time_adj_ex(X509_getm_notAfter(certificate), to, 0, nullptr);
     X509_set_pubkey(certificate, key);
     X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_UTF8,
                                reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0);
@@ -76,33 +72,9 @@ void show(SSL_CTX* context, const TestCa::Leaf& leaf)
 
 }  // namespace
 
-TempDir::TempDir()
-{
-    auto pattern = (std::filesystem::temp_directory_path() / "llmproxy-test-XXXXXX").string();
-    require(::mkdtemp(pattern.data()) != nullptr, "mkdtemp");
-    path_ = pattern;
-}
-
-TempDir::~TempDir()
-{
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-}
-
-void write_file(const std::string& path, const std::string& text)
-{
-    std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
-}
-
-std::string read_file(const std::string& path)
-{
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
 TestCa::TestCa(const std::string& name) : key_(EVP_EC_gen("P-256"))
 {
-    certificate_ = begin_certificate(key_, serial_, name);
+    certificate_ = begin_certificate(key_, serial_, name, -30, 30);
     X509_set_issuer_name(certificate_, X509_get_subject_name(certificate_));
     add_extension(certificate_, certificate_, NID_basic_constraints, "critical,CA:TRUE");
     add_extension(certificate_, certificate_, NID_key_usage, "critical,keyCertSign,cRLSign");
@@ -117,13 +89,14 @@ TestCa::~TestCa()
     EVP_PKEY_free(key_);
 }
 
-TestCa::Leaf TestCa::issue(const std::string& names)
+TestCa::Leaf TestCa::issue(const std::string& names, int from, int to)
 {
     const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(EVP_EC_gen("P-256"),
                                                                   EVP_PKEY_free);
     const auto number = ++serial_;
     const std::unique_ptr<X509, decltype(&X509_free)> leaf(
-        begin_certificate(key.get(), number, "leaf " + std::to_string(number)), X509_free);
+        begin_certificate(key.get(), number, "leaf " + std::to_string(number), from, to),
+        X509_free);
     X509_set_issuer_name(leaf.get(), X509_get_subject_name(certificate_));
     add_extension(leaf.get(), certificate_, NID_basic_constraints, "critical,CA:FALSE");
     add_extension(leaf.get(), certificate_, NID_subject_alt_name, names.c_str());

@@ -1,29 +1,12 @@
 #pragma once
 
+#include "support/temp_dir.hpp"
+
 #include <memory>
 #include <openssl/ssl.h>
 #include <string>
-#include <vector>
 
 namespace llmproxy::test {
-
-/// A directory below the system's temporary one, removed with all in it.
-class TempDir {
-public:
-    TempDir();
-    TempDir(const TempDir&) = delete;
-    TempDir& operator=(const TempDir&) = delete;
-    ~TempDir();
-    [[nodiscard]] const std::string& path() const noexcept { return path_; }
-    [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
-
-private:
-    std::string path_;
-};
-
-/// Writes a file, replacing what was there.
-void write_file(const std::string& path, const std::string& text);
-[[nodiscard]] std::string read_file(const std::string& path);
 
 /// A CA made for one test, and leaves signed by it, as PEM files in a directory of its own.
 class TestCa {
@@ -41,7 +24,8 @@ public:
     /// Path of the CA's certificate.
     [[nodiscard]] std::string certificate() const { return dir_.file("ca.crt"); }
     /// A leaf for the names; `IP:127.0.0.1` and `DNS:localhost` forms of OpenSSL.
-    Leaf issue(const std::string& names = "DNS:localhost,IP:127.0.0.1");
+    /// \param from,to  days from now between which it is valid.
+    Leaf issue(const std::string& names = "DNS:localhost,IP:127.0.0.1", int from = -1, int to = 2);
 
     /// A context that shows `leaf`; asks for client certificates of `client_ca` if that is a path.
     [[nodiscard]] static std::shared_ptr<SSL_CTX> server(const Leaf& leaf,

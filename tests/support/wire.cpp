@@ -66,15 +66,29 @@ Gate::Gate() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE))
     }
 }
 
+Gate::~Gate()
+{
+    // What tells a test that a wait is over may be a socket, of which ThreadSanitizer knows nothing.
+    const std::lock_guard lock(mutex_);
+}
+
 void Gate::open(std::uint64_t times)
 {
+    const std::lock_guard lock(mutex_);
     if (::write(fd_.get(), &times, sizeof times) != static_cast<ssize_t>(sizeof times)) {
         fail("eventfd write");
     }
 }
 
+int Gate::fd() const noexcept
+{
+    const std::lock_guard lock(mutex_);
+    return fd_.get();
+}
+
 bool Gate::take()
 {
+    const std::lock_guard lock(mutex_);
     std::uint64_t one = 0;
     return ::read(fd_.get(), &one, sizeof one) == static_cast<ssize_t>(sizeof one);
 }
@@ -83,7 +97,7 @@ bool Gate::wait()
 {
     const auto until = std::chrono::steady_clock::now() + kGuard;
     while (!take()) {
-        pollfd item{fd_.get(), POLLIN, 0};
+        pollfd item{fd(), POLLIN, 0};
         if (::poll(&item, 1, milliseconds_until(until)) == 0) {
             return false;
         }

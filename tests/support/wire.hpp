@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <openssl/ssl.h>
 #include <string>
 #include <string_view>
@@ -34,17 +35,22 @@ private:
 
 /// Something a test opens so that a thread waiting for it goes on. Counts: each open lets one wait through.
 /// Thread safety: every member may be called concurrently.
+/// Lifetime: may be destroyed once the waits that it let through have returned.
 class Gate {
 public:
     Gate();
+    Gate(const Gate&) = delete;
+    Gate& operator=(const Gate&) = delete;
+    ~Gate();
     void open(std::uint64_t times = 1);
     /// Waits at most `kGuard`; false if nobody opened it.
     bool wait();
     /// Readable while the gate is open; `take` uses one opening up.
-    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+    [[nodiscard]] int fd() const noexcept;
     bool take();
 
 private:
+    mutable std::mutex mutex_;  // orders every use before the destructor
     Fd fd_;
 };
 

@@ -105,9 +105,6 @@ private:
     bool reset_ = false;
 };
 
-/// `{"error":{...}}` of a failure, in OpenAI's shape. Holds no detail.
-[[nodiscard]] std::string error_body(const core::Failure& failure);
-
 /// The reason phrase of a status code (RFC 9110, section 15); empty for unknown ones.
 [[nodiscard]] std::string_view reason_of(unsigned status) noexcept;
 

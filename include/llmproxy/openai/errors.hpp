@@ -8,10 +8,6 @@
 
 namespace llmproxy::openai {
 
-/// The JSON body of an error of ours: `{"error":{"message","type","param","code"}}`.
-/// Carries the failure's message and param, never its detail.
-[[nodiscard]] std::string error_body(const core::Failure& failure);
-
 /// The event that ends a stream which was cut at an event boundary: `data: {"error":{...}}`, or on
 /// Route::responses `event: error` with that API's own shape.
 /// \param sequence_number  for Route::responses: one more than the last event's, if known.

@@ -48,13 +48,13 @@ struct AccessRecord {
     std::string model;     ///< as the client named it
     std::string token;     ///< the token's configured name, never the token
     std::string backend;   ///< configured name; empty when none was chosen
-    std::string upstream;  ///< address:port that was dialled
+    std::string upstream;  ///< host:port of that backend, as configured
 
     std::uint16_t status = 0;           ///< of the answer; 0: none was written
     std::string_view outcome = "ok";    ///< core::ErrorInfo::code, or "ok"; static text
     std::string_view response_flags{};  ///< Envoy's words; empty: from `outcome`; static text
     std::string error;                  ///< detail for the log only
-    std::uint32_t attempts = 0;         ///< requests sent upstream
+    std::uint32_t attempts = 0;         ///< requests sent upstream, free repeats not counted
     std::uint64_t bytes_in = 0;         ///< of the request's body
     std::uint64_t bytes_out = 0;        ///< of the answer's body
     bool stream = false;                ///< the answer was an event stream, or a tunnel

@@ -117,7 +117,7 @@ private:
 /// Fails when the file cannot be opened; everything then stays as it was.
 core::Result<void> configure(const Settings& settings);
 
-/// Another level from now on, everything else as it is.
+/// The least severe lines that are written from now on.
 void set_level(Level level) noexcept;
 
 /// Opens the log file again, after a rotation. Fails like `configure`.

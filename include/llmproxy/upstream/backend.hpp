@@ -113,6 +113,10 @@ public:
     core::Task<core::Result<Lease>> lease(bool fresh, core::Deadline queue_until,
                                           core::Deadline total, net::Watchdog& watchdog);
 
+    /// Whether one made from these settings would be as this one is: then this one goes on over a reload, with
+    /// its pool and what it has learned. Never with files, since what is in them may be new.
+    [[nodiscard]] bool can_stay(const BackendSettings& settings, const Settings& shared) const;
+
     /// Closes pooled connections that idled too long or that the other side has closed.
     void sweep(core::SteadyTime now);
     /// Closes every pooled connection.
@@ -149,6 +153,7 @@ private:
     core::Duration connect_timeout_;
     core::Duration idle_timeout_;
     std::size_t max_idle_;
+    std::uint32_t max_connections_;
     policy::AdmissionGate gate_;
     mutable std::mutex mutex_;
     std::vector<std::unique_ptr<Connection>> idle_;  // newest at the back

@@ -1,5 +1,7 @@
 #include "llmproxy/cli/certs.hpp"
 
+#include "support/temp_dir.hpp"
+
 #include <gtest/gtest.h>
 #include <openssl/bio.h>
 #include <openssl/pem.h>
@@ -7,13 +9,11 @@
 #include <openssl/x509v3.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <set>
 #include <sstream>
-#include <stdexcept>
 
 namespace llmproxy::cli {
 namespace {
@@ -24,21 +24,6 @@ using KeyPtr = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
 
 class CertsInit : public testing::Test {
 protected:
-    CertsInit()
-    {
-        std::string pattern = (fs::temp_directory_path() / "llmproxy-XXXXXX").string();
-        if (::mkdtemp(pattern.data()) == nullptr) {
-            throw std::runtime_error("mkdtemp failed");
-        }
-        root = pattern;
-        dir = root / "deep" / "certs";
-    }
-    ~CertsInit() override
-    {
-        std::error_code ignored;
-        fs::remove_all(root, ignored);
-    }
-
     int run() { return run_certs_init(dir.string(), out, err); }
 
     [[nodiscard]] CertPtr certificate(const char* name) const
@@ -70,8 +55,9 @@ protected:
         return status.st_mode & 07777U;
     }
 
-    fs::path root;
-    fs::path dir;
+    test::TempDir temporary;
+    fs::path root = temporary.path();
+    fs::path dir = root / "deep" / "certs";
     std::ostringstream out;
     std::ostringstream err;
 };

@@ -1,11 +1,10 @@
 #include "llmproxy/cli/config_commands.hpp"
 
 #include "llmproxy/config/documents.hpp"
+#include "support/temp_dir.hpp"
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <fstream>
 #include <sstream>
 #include <string>
 
@@ -16,12 +15,10 @@ class CheckCommand : public testing::Test {
 protected:
     int run(const std::string& text)
     {
-        const auto path = testing::TempDir() + "llmproxy-check-" +
-                          testing::UnitTest::GetInstance()->current_test_info()->name();
-        std::ofstream(path, std::ios::binary) << text;
-        const auto code = run_check(path, out_, err_);
-        std::filesystem::remove(path);
-        return code;
+        const test::TempDir directory;
+        const auto path = directory.file("llm-proxy.yaml");
+        test::write_file(path, text);
+        return run_check(path, out_, err_);
     }
 
     std::ostringstream out_;

@@ -1,12 +1,11 @@
 #include "llmproxy/config/load.hpp"
 
 #include "llmproxy/config/documents.hpp"
+#include "support/temp_dir.hpp"
 
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <filesystem>
-#include <fstream>
 #include <string>
 
 namespace llmproxy::config {
@@ -37,19 +36,12 @@ bool warns(const Snapshot& snapshot, const std::string& part)
 /// A file that is gone with the test.
 class TemporaryFile {
 public:
-    explicit TemporaryFile(const std::string& content)
-        : path_(testing::TempDir() + "llmproxy-config-" +
-                testing::UnitTest::GetInstance()->current_test_info()->name())
-    {
-        std::ofstream(path_, std::ios::binary) << content;
-    }
-    ~TemporaryFile() { std::filesystem::remove(path_); }
-    TemporaryFile(const TemporaryFile&) = delete;
-    TemporaryFile& operator=(const TemporaryFile&) = delete;
+    explicit TemporaryFile(const std::string& content) { test::write_file(path_, content); }
     [[nodiscard]] const std::string& path() const { return path_; }
 
 private:
-    std::string path_;
+    test::TempDir directory_;
+    std::string path_ = directory_.file("file");
 };
 
 TEST(Load, GivesDefaultsForAnEmptyFile)

@@ -2,7 +2,7 @@
 
 #include "llmproxy/net/tls_context.hpp"
 #include "loop.hpp"
-#include "test_certs.hpp"
+#include "support/test_ca.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -27,6 +27,7 @@ using asio::ip::tcp;
 using core::Deadline;
 using core::Errc;
 using core::Task;
+using llmproxy::test::TestCa;
 using test::Loop;
 using ContextPtr = std::shared_ptr<SSL_CTX>;
 
@@ -131,17 +132,17 @@ protected:
     {
         return loop.start(serve_one(acceptor, std::move(reply), std::move(context)));
     }
-    ContextPtr server_context(const test::Identity& identity)
+    ContextPtr server_context(const TestCa::Leaf& identity)
     {
         ServerTlsSettings settings;
-        settings.certificate = identity.cert_file;
-        settings.key = identity.key_file;
+        settings.certificate = identity.certificate;
+        settings.key = identity.key;
         return make_server_context(settings).value();
     }
     ContextPtr client_context()
     {
         ClientTlsSettings settings;
-        settings.ca = ca.file();
+        settings.ca = ca.certificate();
         return make_client_context(settings).value();
     }
     core::Result<Stream> dial(ConnectTarget target, Deadline deadline = Deadline())
@@ -149,7 +150,7 @@ protected:
         return loop.run(connect(resolver, std::move(target), deadline));
     }
     /// The failure of a TLS connection to `host` (always 127.0.0.1) served with `identity`.
-    core::Failure tls_failure(const std::string& host, const test::Identity& identity)
+    core::Failure tls_failure(const std::string& host, const TestCa::Leaf& identity)
     {
         auto served = serve("", server_context(identity));
         auto stream = dial(ConnectTarget(host, port(), client_context()));
@@ -163,9 +164,8 @@ protected:
         return failure;
     }
 
-    test::TempDir dir;
-    test::TestCa ca{dir, "ca"};
-    test::TestCa other_ca{dir, "other"};
+    TestCa ca{"ca"};
+    TestCa other_ca{"other"};
     // Used by a coroutine to its end, hence before the loop.
     std::promise<Errc> ended;
     std::promise<void> started;
@@ -291,7 +291,7 @@ TEST_F(Connector, CancellationClosesEveryAttempt)
 
 TEST_F(Connector, VerifiesNameAndSpeaksTls)
 {
-    auto served = serve("", server_context(ca.issue("leaf", "DNS:api.test")));
+    auto served = serve("", server_context(ca.issue("DNS:api.test")));
     {
         auto stream = dial(ConnectTarget("api.test", port(), client_context()));
         ASSERT_TRUE(stream) << stream.error().describe();
@@ -303,25 +303,24 @@ TEST_F(Connector, VerifiesNameAndSpeaksTls)
 
 TEST_F(Connector, VerifiesAddresses)
 {
-    auto served = serve("", server_context(ca.issue("leaf", "IP:127.0.0.1")));
+    auto served = serve("", server_context(ca.issue("IP:127.0.0.1")));
     EXPECT_TRUE(dial(ConnectTarget("127.0.0.1", port(), client_context())));
     served.get();
-    EXPECT_EQ(tls_failure("127.0.0.1", ca.issue("leaf2", "IP:127.0.0.2")).errc(),
-              Errc::upstream_tls_failed);
+    EXPECT_EQ(tls_failure("127.0.0.1", ca.issue("IP:127.0.0.2")).errc(), Errc::upstream_tls_failed);
 }
 
 TEST_F(Connector, RefusesCertificatesThatDoNotFit)
 {
-    const auto mismatch = tls_failure("api.test", ca.issue("a", "DNS:other.test"));
+    const auto mismatch = tls_failure("api.test", ca.issue("DNS:other.test"));
     EXPECT_EQ(mismatch.errc(), Errc::upstream_tls_failed);
     EXPECT_NE(mismatch.detail().find("hostname mismatch"), std::string::npos) << mismatch.detail();
 
-    const auto foreign = tls_failure("api.test", other_ca.issue("b", "DNS:api.test"));
+    const auto foreign = tls_failure("api.test", other_ca.issue("DNS:api.test"));
     EXPECT_EQ(foreign.errc(), Errc::upstream_tls_failed);
     EXPECT_NE(foreign.detail().find("unable to get local issuer"), std::string::npos)
         << foreign.detail();
 
-    const auto expired = tls_failure("api.test", ca.issue("c", "DNS:api.test", -10, -1));
+    const auto expired = tls_failure("api.test", ca.issue("DNS:api.test", -10, -1));
     EXPECT_EQ(expired.errc(), Errc::upstream_tls_failed);
     EXPECT_NE(expired.detail().find("expired"), std::string::npos) << expired.detail();
 }
@@ -341,7 +340,7 @@ TEST_F(Connector, SilentTlsServerIsGivenUpAtTheDeadline)
 TEST_F(Connector, TunnelsThroughAnEgressProxy)
 {
     auto served =
-        serve("HTTP/1.1 200 OK\r\nX: y\r\n\r\n", server_context(ca.issue("leaf", "DNS:api.test")));
+        serve("HTTP/1.1 200 OK\r\nX: y\r\n\r\n", server_context(ca.issue("DNS:api.test")));
     EgressProxy proxy("proxy.test", port(), nullptr, core::Secret("Basic Zm9v"));
     {
         auto stream = dial(ConnectTarget("api.test", 443, client_context(), proxy));

@@ -1,10 +1,11 @@
 #include "llmproxy/net/tls_context.hpp"
 
-#include "test_certs.hpp"
+#include "support/test_ca.hpp"
 
 #include <gtest/gtest.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 
 #include <array>
 #include <string_view>
@@ -61,26 +62,26 @@ public:
 
 class TlsContext : public testing::Test {
 protected:
-    [[nodiscard]] ContextPtr server(const test::Identity& identity,
+    [[nodiscard]] ContextPtr server(const test::TestCa::Leaf& identity,
                                     std::string client_ca = {}) const
     {
         ServerTlsSettings settings;
-        settings.certificate = identity.cert_file;
-        settings.key = identity.key_file;
+        settings.certificate = identity.certificate;
+        settings.key = identity.key;
         settings.client_ca = std::move(client_ca);
         return make_server_context(settings).value();
     }
     [[nodiscard]] ContextPtr client() const
     {
         ClientTlsSettings settings;
-        settings.ca = ca.file();
+        settings.ca = ca.certificate();
         return make_client_context(settings).value();
     }
 
     TempDir dir;
-    TestCa ca{dir, "ca"};
-    TestCa other_ca{dir, "other"};
-    test::Identity leaf = ca.issue("leaf", "DNS:api.test");
+    TestCa ca{"ca"};
+    TestCa other_ca{"other"};
+    test::TestCa::Leaf leaf = ca.issue("DNS:api.test");
 };
 
 TEST_F(TlsContext, VerifiedHandshakeChoosesHttp11)
@@ -112,7 +113,7 @@ TEST_F(TlsContext, ClientThatOffersOnlyOtherProtocolsGetsNone)
 
 TEST_F(TlsContext, RefusesAnotherCasCertificate)
 {
-    const auto server_context = server(other_ca.issue("foreign", "DNS:api.test"));
+    const auto server_context = server(other_ca.issue("DNS:api.test"));
     const auto client_context = client();
     Pair pair(client_context.get(), server_context.get(), "api.test");
     EXPECT_FALSE(pair.handshake());
@@ -136,7 +137,7 @@ TEST_F(TlsContext, SystemStoreIsSharedBetweenContexts)
 
 TEST_F(TlsContext, SkippingVerificationAcceptsAnything)
 {
-    const auto server_context = server(other_ca.issue("foreign", "DNS:elsewhere.test"));
+    const auto server_context = server(other_ca.issue("DNS:elsewhere.test"));
     ClientTlsSettings settings;
     settings.insecure_skip_verify = true;
     const auto client_context = make_client_context(settings).value();
@@ -157,16 +158,16 @@ TEST_F(TlsContext, RefusesTls11)
 
 TEST_F(TlsContext, ClientCaDemandsACertificateOfThatCa)
 {
-    const auto server_context = server(leaf, ca.file());
+    const auto server_context = server(leaf, ca.certificate());
     const auto without = client();
     Pair refused(without.get(), server_context.get(), "api.test");
     EXPECT_FALSE(refused.handshake());
 
-    const auto own = ca.issue("client", "DNS:client.test");
+    const auto own = ca.issue("DNS:client.test");
     ClientTlsSettings settings;
-    settings.ca = ca.file();
-    settings.certificate = own.cert_file;
-    settings.key = own.key_file;
+    settings.ca = ca.certificate();
+    settings.certificate = own.certificate;
+    settings.key = own.key;
     const auto with = make_client_context(settings).value();
     Pair accepted(with.get(), server_context.get(), "api.test");
     EXPECT_TRUE(accepted.handshake());
@@ -190,7 +191,7 @@ TEST_F(TlsContext, NewConnectionsResumeTheLastSession)
 
 TEST_F(TlsContext, SessionIsNotOfferedForAnotherName)
 {
-    const auto both = ca.issue("both", "DNS:api.test,DNS:www.test");
+    const auto both = ca.issue("DNS:api.test,DNS:www.test");
     const auto server_context = server(both);
     const auto client_context = client();
     Pair first(client_context.get(), server_context.get(), "api.test");
@@ -203,13 +204,13 @@ TEST_F(TlsContext, SessionIsNotOfferedForAnotherName)
 
 TEST_F(TlsContext, ResumesWithClientCertificates)
 {
-    const auto own = ca.issue("client", "DNS:client.test");
+    const auto own = ca.issue("DNS:client.test");
     ClientTlsSettings settings;
-    settings.ca = ca.file();
-    settings.certificate = own.cert_file;
-    settings.key = own.key_file;
+    settings.ca = ca.certificate();
+    settings.certificate = own.certificate;
+    settings.key = own.key;
     const auto client_context = make_client_context(settings).value();
-    const auto server_context = server(leaf, ca.file());
+    const auto server_context = server(leaf, ca.certificate());
     Pair first(client_context.get(), server_context.get(), "api.test");
     ASSERT_TRUE(first.handshake());
     first.read_tickets();
@@ -263,20 +264,20 @@ TEST_F(TlsContext, FailuresNameFileAndReason)
 {
     ServerTlsSettings settings;
     settings.certificate = dir.file("missing.crt");
-    settings.key = leaf.key_file;
+    settings.key = leaf.key;
     EXPECT_EQ(failure_of(settings),
               "cannot load certificate '" + settings.certificate + "': No such file or directory");
 
-    settings.certificate = leaf.cert_file;
-    settings.key = ca.issue("second", "DNS:api.test").key_file;
+    settings.certificate = leaf.certificate;
+    settings.key = ca.issue("DNS:api.test").key;
     EXPECT_EQ(failure_of(settings), "cannot load key '" + settings.key + "': key values mismatch");
 
     settings.key = dir.file("empty.key");
-    std::ofstream(settings.key).flush();
+    test::write_file(settings.key, "");
     EXPECT_NE(failure_of(settings).find("cannot load key '" + settings.key + "': "),
               std::string::npos);
 
-    settings.key = leaf.key_file;
+    settings.key = leaf.key;
     settings.client_ca = dir.file("no-ca.crt");
     EXPECT_EQ(failure_of(settings),
               "cannot load client CA '" + settings.client_ca + "': No such file or directory");
@@ -293,12 +294,16 @@ TEST_F(TlsContext, FailuresNameFileAndReason)
 TEST_F(TlsContext, EncryptedKeyIsRefusedWithoutAsking)
 {
     const auto path = dir.file("locked.key");
+    BIO* in = BIO_new_file(leaf.key.c_str(), "r");
+    EVP_PKEY* key = PEM_read_bio_PrivateKey(in, nullptr, nullptr, nullptr);
+    BIO_free(in);
     BIO* out = BIO_new_file(path.c_str(), "w");
-    PEM_write_bio_PrivateKey(out, leaf.key.get(), EVP_aes_128_cbc(), nullptr, 0, nullptr,
+    PEM_write_bio_PrivateKey(out, key, EVP_aes_128_cbc(), nullptr, 0, nullptr,
                              const_cast<char*>("secret"));
     BIO_free(out);
+    EVP_PKEY_free(key);
     ServerTlsSettings settings;
-    settings.certificate = leaf.cert_file;
+    settings.certificate = leaf.certificate;
     settings.key = path;
     EXPECT_NE(failure_of(settings), "");
 }

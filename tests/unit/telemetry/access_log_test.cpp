@@ -1,6 +1,6 @@
 #include "llmproxy/telemetry/access_log.hpp"
 
-#include "scratch_file.hpp"
+#include "support/temp_dir.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -50,7 +50,7 @@ TEST(AccessLog, WritesLinesOfEveryThreadOnceAndWhole)
 {
     constexpr int kThreads = 4;
     constexpr int kLines = 5'000;
-    ScratchDirectory scratch;
+    test::TempDir scratch;
     const auto path = scratch.file("access.log");
     auto log = open_log(to_file(path));
     std::vector<std::thread> threads;
@@ -66,7 +66,7 @@ TEST(AccessLog, WritesLinesOfEveryThreadOnceAndWhole)
     }
     log->flush();
     std::set<std::string> seen;
-    for (const auto& line : lines_of(path)) {
+    for (const auto& line : test::read_lines(path)) {
         ASSERT_TRUE(is_whole(line)) << line;
         seen.insert(line.substr(line.find("request_id")));
     }
@@ -75,19 +75,19 @@ TEST(AccessLog, WritesLinesOfEveryThreadOnceAndWhole)
 
 TEST(AccessLog, WritesWhatIsBufferedWhenStopped)
 {
-    ScratchDirectory scratch;
+    test::TempDir scratch;
     const auto path = scratch.file("access.log");
     auto log = open_log(to_file(path, AccessFormat::envoy));
     log->write(numbered(7));
     log.reset();
-    const auto lines = lines_of(path);
+    const auto lines = test::read_lines(path);
     ASSERT_EQ(lines.size(), 1U);
     EXPECT_NE(lines[0].find("\"r7\""), std::string::npos);
 }
 
 TEST(AccessLog, KeepsItsLinesApartFromAnotherLogs)
 {
-    ScratchDirectory scratch;
+    test::TempDir scratch;
     const auto first_path = scratch.file("first.log");
     const auto second_path = scratch.file("second.log");
     auto first = open_log(to_file(first_path));
@@ -99,13 +99,13 @@ TEST(AccessLog, KeepsItsLinesApartFromAnotherLogs)
     first->write(numbered(3));
     first.reset();
     second.reset();
-    EXPECT_EQ(lines_of(first_path).size(), 2U);
-    EXPECT_EQ(lines_of(second_path).size(), 1U);
+    EXPECT_EQ(test::read_lines(first_path).size(), 2U);
+    EXPECT_EQ(test::read_lines(second_path).size(), 1U);
 }
 
 TEST(AccessLog, WritesToANewFileAfterARotation)
 {
-    ScratchDirectory scratch;
+    test::TempDir scratch;
     const auto path = scratch.file("access.log");
     const auto rotated = scratch.file("access.log.1");
     auto log = open_log(to_file(path));
@@ -118,13 +118,13 @@ TEST(AccessLog, WritesToANewFileAfterARotation)
     log->flush();
     log->write(numbered(3));
     log->flush();
-    EXPECT_EQ(lines_of(rotated).size(), 2U);
-    EXPECT_EQ(lines_of(path).size(), 1U);
+    EXPECT_EQ(test::read_lines(rotated).size(), 2U);
+    EXPECT_EQ(test::read_lines(path).size(), 1U);
 }
 
 TEST(AccessLog, DropsAndCountsInsteadOfWaitingForASlowSink)
 {
-    ScratchDirectory scratch;
+    test::TempDir scratch;
     const auto path = scratch.file("pipe");
     ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
     const int reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -161,7 +161,7 @@ TEST(AccessLog, DropsAndCountsInsteadOfWaitingForASlowSink)
 
 TEST(AccessLog, SurvivesAReaderThatWentAway)
 {
-    ScratchDirectory scratch;
+    test::TempDir scratch;
     const auto path = scratch.file("pipe");
     ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
     const int first_reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -202,7 +202,7 @@ TEST(AccessLog, FailsToOpenAFileThatCannotBe)
 
 TEST(AccessLog, DoesNothingWhenDisabled)
 {
-    ScratchDirectory scratch;
+    test::TempDir scratch;
     auto settings = to_file(scratch.file("access.log"));
     settings.enabled = false;
     auto log = open_log(settings);
@@ -210,7 +210,7 @@ TEST(AccessLog, DoesNothingWhenDisabled)
     log->reopen();
     log->flush();
     EXPECT_EQ(log->dropped(), 0U);
-    EXPECT_TRUE(content_of(settings.path).empty());
+    EXPECT_TRUE(test::read_file(settings.path).empty());
 }
 
 }  // namespace

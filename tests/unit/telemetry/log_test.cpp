@@ -1,6 +1,6 @@
 #include "llmproxy/telemetry/log.hpp"
 
-#include "scratch_file.hpp"
+#include "support/temp_dir.hpp"
 
 #include <gtest/gtest.h>
 
@@ -29,16 +29,16 @@ protected:
     std::string line(std::size_t number)
     {
         flush_logs();
-        const auto lines = lines_of(path_);
+        const auto lines = test::read_lines(path_);
         return number < lines.size() ? lines[number] : "";
     }
     std::size_t count()
     {
         flush_logs();
-        return lines_of(path_).size();
+        return test::read_lines(path_).size();
     }
 
-    ScratchDirectory scratch_;
+    test::TempDir scratch_;
     std::string path_ = scratch_.file("daemon.log");
 };
 
@@ -88,7 +88,7 @@ TEST_F(LogTest, NeverShowsASecret)
     const core::Secret key("canary-4711");
     log("config").info("", "loaded", {{"api_key", key}, {"unset", core::Secret()}});
     EXPECT_NE(line(0).find(R"("api_key":"***","unset":"")"), std::string::npos);
-    EXPECT_EQ(content_of(path_).find("canary"), std::string::npos);
+    EXPECT_EQ(test::read_file(path_).find("canary"), std::string::npos);
 }
 
 TEST_F(LogTest, EscapesWhatComesFromOutside)
@@ -130,7 +130,7 @@ TEST_F(LogTest, WritesToANewFileAfterARotation)
     ASSERT_TRUE(reopen_logs());
     log("app").info("", "after");
     EXPECT_EQ(count(), 1U);
-    EXPECT_EQ(lines_of(rotated).size(), 1U);
+    EXPECT_EQ(test::read_lines(rotated).size(), 1U);
 }
 
 }  // namespace

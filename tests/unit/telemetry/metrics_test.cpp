@@ -1,6 +1,6 @@
 #include "llmproxy/telemetry/metrics.hpp"
 
-#include "scratch_file.hpp"
+#include "support/temp_dir.hpp"
 
 #include <gtest/gtest.h>
 
@@ -156,7 +156,7 @@ TEST(Metrics, ShowsExactlyWhatTheCatalogueNames)
 
 TEST(Metrics, IsDocumentedByItsCatalogue)
 {
-    EXPECT_EQ(content_of(LLMPROXY_SOURCE_DIR "/docs/metrics.md"), metrics_markdown())
+    EXPECT_EQ(test::read_file(LLMPROXY_SOURCE_DIR "/docs/metrics.md"), metrics_markdown())
         << "write metrics_markdown() to docs/metrics.md";
 }
 
