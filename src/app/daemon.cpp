@@ -66,9 +66,9 @@ void report_escape(std::exception_ptr escaped)
 
 struct Daemon::Parts {
     explicit Parts(std::shared_ptr<const config::Snapshot> the_snapshot)
-        : snapshot(std::move(the_snapshot)),
-          context(static_cast<int>(thread_count(*snapshot))), control(asio::make_strand(context)),
-          timer(control), sweeper(control), metrics(kVersion), tasks(report_escape)
+        : snapshot(std::move(the_snapshot)), context(static_cast<int>(thread_count(*snapshot))),
+          control(asio::make_strand(context)), timer(control), sweeper(control), metrics(kVersion),
+          tasks(report_escape)
     {
     }
 

@@ -1,6 +1,7 @@
 #include "llmproxy/http/exchange.hpp"
 
 #include "llmproxy/core/error_body.hpp"
+#include "llmproxy/core/text.hpp"
 
 #include <boost/asio/error.hpp>
 #include <boost/beast/http/status.hpp>

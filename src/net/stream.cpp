@@ -7,15 +7,12 @@
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include <algorithm>
-#include <array>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <utility>
 
 namespace llmproxy::net {
@@ -25,51 +22,13 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
-constexpr std::size_t kRecord = 16 * 1024;
-constexpr std::size_t kMaxPieces = 64;
 
 error_code errno_code() noexcept
 {
     return {errno, boost::system::system_category()};
 }
 
-class TlsCategory final : public boost::system::error_category {
-public:
-    const char* name() const noexcept override { return "tls"; }
-    std::string message(int value) const override
-    {
-        if (value == 0) {
-            return "the TLS stream ended without close_notify";
-        }
-        const char* reason = ERR_reason_error_string(static_cast<unsigned long>(value));
-        return reason == nullptr ? "TLS error " + std::to_string(value) : reason;
-    }
-};
-
-const TlsCategory& tls_category()
-{
-    static const TlsCategory category;
-    return category;
-}
-
 }  // namespace
-
-error_code truncated_error() noexcept
-{
-    // boost's error_code treats value 0 as success unless told otherwise.
-    return {SSL_R_UNEXPECTED_EOF_WHILE_READING | (ERR_LIB_SSL << ERR_LIB_OFFSET), tls_category()};
-}
-
-error_code tls_error(unsigned long openssl_code) noexcept
-{
-    const auto value = static_cast<int>(openssl_code & 0x7fffffffUL);
-    return value == 0 ? truncated_error() : error_code(value, tls_category());
-}
-
-bool is_tls_error(const error_code& code) noexcept
-{
-    return code.category() == tls_category();
-}
 
 Stream::Stream(Socket socket) : socket_(std::move(socket))
 {
@@ -276,117 +235,6 @@ core::Task<Stream::Waited> Stream::until_readable()
         SSL_free_buffers(ssl_.get());
     }
     return wait(!ssl_ || SSL_want_write(ssl_.get()) == 0);
-}
-
-core::Task<IoResult<void>> Stream::write(std::string_view piece)
-{
-    const std::array<std::string_view, 1> pieces{piece};
-    co_return co_await write(std::span<const std::string_view>(pieces));
-}
-
-core::Task<IoResult<void>> Stream::write(std::span<const std::string_view> pieces, std::size_t done)
-{
-    std::size_t total = 0;
-    for (const auto piece : pieces) {
-        total += piece.size();
-    }
-    for (;;) {
-        const auto sent = try_write(pieces, done);
-        if (!sent) {
-            co_return sent.error();
-        }
-        done += *sent;
-        if (done >= total) {
-            co_return IoResult<void>();
-        }
-        const auto [failure] = co_await wait(ssl_ && SSL_want_read(ssl_.get()) == 1);
-        if (failure) {
-            broken_ = broken_ || ssl_;
-            co_return failure;
-        }
-    }
-}
-
-IoResult<std::size_t> Stream::try_write(std::span<const std::string_view> pieces, std::size_t done)
-{
-    return ssl_ ? write_tls(pieces, done) : write_plain(pieces, done);
-}
-
-IoResult<std::size_t> Stream::write_plain(std::span<const std::string_view> pieces,
-                                          std::size_t done)
-{
-    std::size_t sent = 0;
-    for (;;) {
-        std::array<iovec, kMaxPieces> vectors;
-        std::size_t used = 0;
-        std::size_t wanted = 0;
-        std::size_t skip = done + sent;
-        for (std::size_t i = 0; i < pieces.size() && used < kMaxPieces; ++i) {
-            if (skip >= pieces[i].size()) {
-                skip -= pieces[i].size();
-                continue;
-            }
-            const auto rest = pieces[i].substr(std::exchange(skip, 0));
-            vectors[used].iov_base = const_cast<char*>(rest.data());
-            vectors[used].iov_len = rest.size();
-            wanted += rest.size();
-            ++used;
-        }
-        if (used == 0) {
-            return sent;
-        }
-        msghdr message{};
-        message.msg_iov = vectors.data();
-        message.msg_iovlen = used;
-        const auto count =
-            ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (count < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            return errno == EAGAIN ? IoResult<std::size_t>(sent) : errno_code();
-        }
-        sent += static_cast<std::size_t>(count);
-        if (static_cast<std::size_t>(count) < wanted) {
-            return sent;
-        }
-    }
-}
-
-IoResult<std::size_t> Stream::write_tls(std::span<const std::string_view> pieces, std::size_t done)
-{
-    // One flattened record per SSL_write. A retry flattens the same bytes again, so nothing is held while waiting.
-    thread_local std::array<char, kRecord> record;
-    std::size_t total = 0;
-    for (;;) {
-        if (broken_) {
-            return error_code(asio::error::not_connected);
-        }
-        std::size_t filled = 0;
-        std::size_t skip = done + total;
-        for (std::size_t i = 0; i < pieces.size() && filled < kRecord; ++i) {
-            if (skip >= pieces[i].size()) {
-                skip -= pieces[i].size();
-                continue;
-            }
-            const auto rest = pieces[i].substr(std::exchange(skip, 0));
-            const auto take = std::min(rest.size(), kRecord - filled);
-            std::copy_n(rest.data(), take, record.data() + filled);
-            filled += take;
-        }
-        if (filled == 0) {
-            return total;
-        }
-        ERR_clear_error();
-        errno = 0;
-        std::size_t sent = 0;
-        const int returned = SSL_write_ex(ssl_.get(), record.data(), filled, &sent);
-        if (returned != 1) {
-            const auto code = ssl_failure(returned);
-            return code == asio::error::would_block ? IoResult<std::size_t>(total) : code;
-        }
-        total += sent;
-    }
 }
 
 void Stream::shutdown_write() noexcept

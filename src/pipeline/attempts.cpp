@@ -237,8 +237,7 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
                                                            context.policies->settings.queue_timeout)
                                          .min(context.total);
             watchdog.watch_client(true);
-            auto got =
-                co_await context.backend->lease(fresh, queue_until, context.total, watchdog);
+            auto got = co_await context.backend->lease(fresh, queue_until, context.total, watchdog);
             watchdog.watch_client(false);
             if (!got) {
                 co_return got.error();
