@@ -73,10 +73,11 @@ public:
     /// configuration does not have.
     [[nodiscard]] static core::Result<DestinationPolicy> make(const DestinationSettings& settings);
 
-    /// \param token_hosts  patterns of the client's token; empty: all that the policy allows.
+    /// \param token_hosts  the list of the client's token, which narrows down what the policy
+    ///                     allows; null: it has none.
     [[nodiscard]] DestinationRule
     check_host(const core::Host& host, std::uint16_t port, DestinationUse use,
-               std::span<const core::HostPattern> token_hosts = {}) const noexcept;
+               const std::vector<core::HostPattern>* token_hosts = nullptr) const noexcept;
 
     /// \param local  see OwnListeners::is_own.
     [[nodiscard]] AddressVerdict
