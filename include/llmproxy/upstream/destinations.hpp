@@ -83,6 +83,9 @@ public:
          Vetted& vetted);
 
 private:
+    void sift(const policy::DestinationPolicy& policy, const Destination& destination,
+              const net::Resolver::Endpoints& found, Vetted& vetted) const;
+
     net::Resolver& resolver_;
     LocalAddresses local_;
     policy::OwnListeners own_;
