@@ -80,6 +80,9 @@ core::Task<void> Session::run()
             more = co_await serve_one();
         }
     }
+    if (tunnelled_) {
+        co_await relay();
+    }
     stream_.close();
 }
 
@@ -250,7 +253,7 @@ void Session::close_record(http::Exchange& exchange)
 {
     auto& record = exchange.record;
     record.times.total = std::chrono::steady_clock::now() - exchange.started;
-    if (record.bytes_in == 0) {
+    if (record.bytes_in == 0 && record.tunnel.empty()) {
         record.bytes_in = exchange.body_bytes();
     }
     server_->parts.metrics.record(record);

@@ -34,6 +34,9 @@ private:
     core::Task<void> linger();
     void describe(http::Exchange& exchange);
     void close_record(http::Exchange& exchange);
+    void finish_request(telemetry::AccessRecord& record, core::SteadyTime started);
+    core::Task<void> relay();
+    void write_progress();
 
     std::shared_ptr<Server::State> server_;
     std::shared_ptr<const Current> current_;
@@ -45,6 +48,8 @@ private:
     Registry::Place place_;
     std::string raw_head_;
     http::RequestHead head_;
+    struct Tunnelled;
+    std::unique_ptr<Tunnelled> tunnelled_;  // the connection has become a tunnel
     bool first_ = true;
     bool idle_ = true;
 };

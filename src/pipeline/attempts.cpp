@@ -169,11 +169,13 @@ private:
         if (!written) {
             co_return written.error();
         }
-        const auto end = co_await http::relay_tunnel(
-            exchange.client(), exchange.buffer(), lease_.stream(), lease_.buffer(),
-            exchange.watchdog(), context_.policies->settings.stream_idle_timeout);
-        exchange.record.bytes_in = end.from_client;
-        exchange.record.bytes_out = end.from_upstream;
+        http::TunnelTraffic traffic;
+        co_await http::relay_tunnel(exchange.client(), exchange.buffer(), lease_.stream(),
+                                    lease_.buffer(), exchange.watchdog(),
+                                    context_.policies->settings.stream_idle_timeout, traffic);
+        exchange.record.bytes_in = traffic.from_client;
+        exchange.record.bytes_out = traffic.from_upstream;
+        exchange.record.tunnel = http::to_string(traffic.end);
         co_return Next::answered;
     }
 
