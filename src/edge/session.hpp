@@ -33,10 +33,11 @@ private:
     core::Task<void> refuse(core::Failure failure);
     core::Task<void> linger();
     void describe(http::Exchange& exchange);
-    void close_record(http::Exchange& exchange);
+    void close_record(telemetry::AccessRecord& record, core::SteadyTime started);
     void finish_request(telemetry::AccessRecord& record, core::SteadyTime started);
     core::Task<void> relay();
-    void write_progress();
+    void note_traffic();
+    void report_progress_later();
 
     std::shared_ptr<Server::State> server_;
     std::shared_ptr<const Current> current_;

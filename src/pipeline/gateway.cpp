@@ -1,6 +1,7 @@
 #include "llmproxy/pipeline/gateway.hpp"
 
 #include "llmproxy/core/text.hpp"
+#include "llmproxy/http/forwarded.hpp"
 #include "llmproxy/pipeline/policies.hpp"
 #include "llmproxy/upstream/slot.hpp"
 #include "model_list.hpp"
@@ -26,11 +27,8 @@ core::Result<void> route(RequestContext& context)
     auto& record = context.exchange.record;
     record.route = openai::to_string(context.route);
 
-    const std::string own = "llm-proxy-" + context.instance;
-    for (const auto& field : head.fields) {
-        if (field.id == FieldName::via && field.value.find(own) != std::string_view::npos) {
-            return Failure(Errc::loop_detected, Origin::client, "own name in Via");
-        }
+    if (http::came_through(head.fields, http::via_pseudonym(context.instance))) {
+        return Failure(Errc::loop_detected, Origin::client, "own name in Via");
     }
     if (openai::is_inference(context.route) && head.verb != http::Verb::post) {
         return Failure(Errc::method_not_allowed, Origin::client, std::string(head.method));

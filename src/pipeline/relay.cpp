@@ -1,6 +1,7 @@
 #include "reply.hpp"
 
 #include "llmproxy/core/text.hpp"
+#include "llmproxy/http/forwarded.hpp"
 #include "llmproxy/openai/errors.hpp"
 
 #include <array>
@@ -46,6 +47,9 @@ Relay::Relay(RequestContext& context, upstream::Lease& lease, const Upload& uplo
       reader_(lease.stream(), lease.buffer(), reply.head.framing,
               http::ChunkDecoder::Extensions::skip)
 {
+    if (context.forward) {
+        return;
+    }
     const auto& fields = reply.head.fields;
     const auto type = fields.get(FieldName::content_type);
     sse_ = is_type(type, "text/event-stream");
@@ -89,7 +93,8 @@ void Relay::compose_head()
         const bool dropped =
             http::is_hop_by_hop(field) ||
             (named && http::is_named_by_connection(head.fields, field)) ||
-            (field.id == FieldName::content_length && !bodiless && kind != Framing::Kind::length);
+            (field.id == FieldName::content_length && !bodiless && kind != Framing::Kind::length) ||
+            (field.id == FieldName::via && context_.forward);
         if (dropped) {
             continue;
         }
@@ -101,8 +106,12 @@ void Relay::compose_head()
         http::append_field(head_, "x-request-id", record.request_id);
     }
     http::append_field(head_, "x-llm-proxy-request-id", record.request_id);
-    http::append_field(head_, "x-llm-proxy-backend", record.backend);
-    http::append_field(head_, "x-llm-proxy-attempts", std::to_string(record.attempts));
+    if (context_.forward) {
+        http::append_via(head_, head.fields, http::via_pseudonym(context_.instance));
+    } else {
+        http::append_field(head_, "x-llm-proxy-backend", record.backend);
+        http::append_field(head_, "x-llm-proxy-attempts", std::to_string(record.attempts));
+    }
     const auto own = std::chrono::steady_clock::now() - exchange.started - context_.upstream_time;
     std::array<char, 64> timing{};
     const int length =
@@ -374,7 +383,7 @@ core::Task<core::Result<void>> Relay::run()
             reader_.drop();
         }
         auto limit = core::Deadline::after(std::chrono::steady_clock::now(), idle_limit);
-        if (!sse_ || !head_sent_) {
+        if (!(sse_ || context_.forward) || !head_sent_) {
             limit = limit.min(context_.total);
         }
         watchdog.expect(limit);

@@ -1,5 +1,6 @@
 #include "llmproxy/auth/credentials.hpp"
 #include "llmproxy/core/text.hpp"
+#include "llmproxy/http/forwarded.hpp"
 #include "request_context.hpp"
 
 #include <algorithm>
@@ -77,12 +78,7 @@ std::string compose_request_head(const RequestContext& context, const core::Secr
     http::append_field(out, "Host", backend.url().authority);
 
     const bool named = head.fields.has(FieldName::connection);
-    std::string via;
     for (const auto& field : head.fields) {
-        if (field.id == FieldName::via) {
-            via.append(field.value).append(", ");
-            continue;
-        }
         const bool dropped = http::is_hop_by_hop(field) || is_replaced(field, context) ||
                              (named && http::is_named_by_connection(head.fields, field));
         if (dropped) {
@@ -97,7 +93,7 @@ std::string compose_request_head(const RequestContext& context, const core::Secr
         }
         http::append_field(out, field.name, field.value);
     }
-    http::append_field(out, "Via", via + "1.1 llm-proxy-" + context.instance);
+    http::append_via(out, head.fields, http::via_pseudonym(context.instance));
     http::append_field(out, "X-Request-Id", context.exchange.record.request_id);
     if (openai::is_inference(context.route)) {
         http::append_field(out, "Accept-Encoding", "identity");
