@@ -30,7 +30,8 @@ make_forward_policies(const config::Snapshot& from,
     auto made = std::make_shared<handlers::ForwardPolicies>();
     made->settings = from.forward;
     made->connect_timeout = from.upstream.connect_timeout;
-    made->destinations = std::make_shared<const policy::DestinationPolicy>(std::move(*destinations));
+    made->destinations =
+        std::make_shared<const policy::DestinationPolicy>(std::move(*destinations));
     made->pipeline = std::move(policies);
     return std::shared_ptr<const handlers::ForwardPolicies>(std::move(made));
 }

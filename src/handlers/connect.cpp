@@ -66,8 +66,8 @@ core::Task<core::Result<void>> Connect::open(http::Exchange& exchange)
     if (!written) {
         co_return written;
     }
-    exchange.tunnel = std::make_unique<http::PendingTunnel>(
-        std::move(*upstream), net::Buffer(), policies->settings.idle_timeout);
+    exchange.tunnel = std::make_unique<http::PendingTunnel>(std::move(*upstream), net::Buffer(),
+                                                            policies->settings.idle_timeout);
     exchange.tunnel->progress_interval = policies->settings.progress_interval;
     co_return core::Result<void>();
 }

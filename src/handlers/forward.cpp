@@ -48,7 +48,8 @@ public:
 private:
     upstream::Lease take(std::unique_ptr<upstream::Connection> connection, bool reused)
     {
-        exchange_.record.upstream = upstream::to_text(upstream::remote_endpoint(connection->stream));
+        exchange_.record.upstream =
+            upstream::to_text(upstream::remote_endpoint(connection->stream));
         return proxy_.pool().lease(std::move(connection), reused);
     }
 

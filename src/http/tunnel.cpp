@@ -221,7 +221,8 @@ core::Task<void> pump(Both& both, Side& from, Side& to, std::uint64_t& count)
             co_return;
         }
         auto seen = Seen::bytes;
-        for (std::size_t turn = 0; seen == Seen::bytes && turn < kTurn; turn += net::Buffer::kBlock) {
+        for (std::size_t turn = 0; seen == Seen::bytes && turn < kTurn;
+             turn += net::Buffer::kBlock) {
             if (much && both.splices) {
                 const auto before = count;
                 seen = co_await splice_burst(both, from, to, count);

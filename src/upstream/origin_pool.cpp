@@ -55,8 +55,7 @@ std::unique_ptr<Connection> OriginPool::take(std::string_view origin,
             candidate = remove(at);
         }
         const auto remote = remote_endpoint(candidate->stream);
-        const bool still_vetted =
-            std::find(vetted.begin(), vetted.end(), remote) != vetted.end();
+        const bool still_vetted = std::find(vetted.begin(), vetted.end(), remote) != vetted.end();
         if (still_vetted && candidate->stream.idle_and_alive()) {
             return candidate;
         }

@@ -26,8 +26,8 @@ public:
         : target(std::move(origin_target)), host_field(std::move(host)), tunnel_idle(idle)
     {
     }
-    std::string target;      ///< in origin-form, or `*`
-    std::string host_field;  ///< value of the Host field
+    std::string target;          ///< in origin-form, or `*`
+    std::string host_field;      ///< value of the Host field
     core::Duration tunnel_idle;  ///< idle limit after an upgrade
     core::Duration progress_interval{0};
 };
