@@ -3,12 +3,15 @@
 #include "llmproxy/net/pipe_pool.hpp"
 
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <fcntl.h>
+#include <memory>
+#include <poll.h>
 
 namespace llmproxy::http {
 namespace {
@@ -87,6 +90,32 @@ struct Both {
     bool cut = false;
     bool back_running = true;
     asio::steady_timer over;
+};
+
+/// Tells a tunnel that a side broke although nobody was reading from it: the other side takes no more, so nothing is asked for.
+class BreakAlarm : public std::enable_shared_from_this<BreakAlarm> {
+public:
+    explicit BreakAlarm(Both& both) noexcept : both_(&both) {}
+
+    void watch(Side& side)
+    {
+        auto on_event = [self = shared_from_this(), &side](const error_code& code) {
+            if (code || self->both_ == nullptr) {
+                return;
+            }
+            pollfd entry{side.stream.socket().native_handle(), 0, 0};
+            if (::poll(&entry, 1, 0) > 0 && (entry.revents & POLLERR) != 0) {
+                self->both_->broke(side);
+            }
+        };
+        side.stream.socket().async_wait(
+            Socket::wait_error,
+            asio::bind_executor(both_->watchdog.executor(), std::move(on_event)));
+    }
+    void disarm() noexcept { both_ = nullptr; }
+
+private:
+    Both* both_;
 };
 
 error_code last_error() noexcept
@@ -285,6 +314,9 @@ core::Task<void> relay_tunnel(net::Stream& client, net::Buffer& client_first, ne
     asio::co_spawn(watchdog.executor(),
                    pump(both, both.upstream, both.client, traffic.from_upstream),
                    std::move(on_end));
+    const auto alarm = std::make_shared<BreakAlarm>(both);
+    alarm->watch(both.client);
+    alarm->watch(both.upstream);
     std::exception_ptr escaped;
     try {
         co_await pump(both, both.client, both.upstream, traffic.from_client);
@@ -295,6 +327,7 @@ core::Task<void> relay_tunnel(net::Stream& client, net::Buffer& client_first, ne
     while (both.back_running) {
         [[maybe_unused]] auto [code] = co_await both.over.async_wait(kTuple);
     }
+    alarm->disarm();
     watchdog.guard_upstream(nullptr);
     watchdog.expect(core::Deadline());
     if (both.cut) {
