@@ -304,6 +304,9 @@ core::Task<void> relay_tunnel(net::Stream& client, net::Buffer& client_first, ne
     watchdog.watch_client(false);
     watchdog.guard_upstream(&upstream);
     both.moved();
+    const auto alarm = std::make_shared<BreakAlarm>(both);
+    alarm->watch(both.client);
+    alarm->watch(both.upstream);
     auto on_end = [&both](std::exception_ptr escaped) {
         if (escaped) {
             both.broke(both.upstream);  // out of memory, and the like
@@ -314,9 +317,6 @@ core::Task<void> relay_tunnel(net::Stream& client, net::Buffer& client_first, ne
     asio::co_spawn(watchdog.executor(),
                    pump(both, both.upstream, both.client, traffic.from_upstream),
                    std::move(on_end));
-    const auto alarm = std::make_shared<BreakAlarm>(both);
-    alarm->watch(both.client);
-    alarm->watch(both.upstream);
     std::exception_ptr escaped;
     try {
         co_await pump(both, both.client, both.upstream, traffic.from_client);
