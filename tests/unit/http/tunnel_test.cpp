@@ -7,6 +7,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
+#include <csignal>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -82,6 +83,7 @@ struct Link {
 
 class TunnelRelay : public testing::Test {
 protected:
+    TunnelRelay() { std::signal(SIGPIPE, SIG_IGN); }  // as the daemon does
     ~TunnelRelay() override { finish(); }
 
     void start(core::Duration idle = std::chrono::minutes(1))
