@@ -74,6 +74,9 @@ core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream
             if (buffer.size() >= kMaxHead) {
                 co_return Failure(Errc::upstream_bad_response, Origin::upstream, "head too large");
             }
+            if (upload.failure()) {
+                co_return *upload.failure();  // before anything waited that it could have ended
+            }
             const bool holds_body = context.awaits_continue && !upload.started();
             if (holds_body) {
                 watchdog.expect(

@@ -121,8 +121,9 @@ TEST_F(Tunnel, IsRefusedWithARuleThatIsCounted)
     const auto reply = client.response();
     EXPECT_EQ(reply.status, 403);
     EXPECT_TRUE(has_text(reply.body, "destination_not_listed")) << reply.body;
-    EXPECT_EQ(
-        proxy.metric("llmproxy_forward_refusals_total{rule=\"destination_not_listed\"}"), 1);
+    EXPECT_EQ(proxy.metric("llmproxy_forward_refusals_total{rule=\"destination_not_listed\"}"), 1);
+    proxy.stop_now();
+    proxy.wait();  // writes what the logs still hold
     EXPECT_TRUE(has_text(proxy.diagnostics(), "destination_not_listed"));
 }
 

@@ -105,7 +105,10 @@ TEST_F(ForwardProxy, PassesTheOriginsCredentialsButNeverOurToken)
     client.send(connect_request("127.0.0.1:1"));
     const auto denied = client.response();
     EXPECT_EQ(denied.status, 407) << "who is not known learns nothing about destinations";
-    EXPECT_FALSE(has_text(own.access_log() + own.diagnostics() + own.metrics(), "canary"));
+    const auto metrics = own.metrics();
+    own.stop_now();
+    own.wait();  // writes what the logs still hold
+    EXPECT_FALSE(has_text(own.access_log() + own.diagnostics() + metrics, "canary"));
 }
 
 TEST_F(ForwardProxy, CarriesEveryMethodAndBody)
@@ -355,6 +358,9 @@ TEST_F(ForwardProxy, TakesPartInAChainOfTwoDaemons)
                          "proxy: \"http://127.0.0.1:" + std::to_string(second.port()) + "\"");
     ProxyUnderTest first{config};
     EXPECT_EQ(first.ask(chat("gpt")).status, 200);
+    EXPECT_EQ(second.metric("llmproxy_open_tunnels"), 1) << "pooled by the first";
+    first.stop_now();
+    first.wait();
     EXPECT_EQ(second.access_line_where("route", "connect")["status"], 200);
     EXPECT_EQ(model.request_count(), 1U);
 }
