@@ -1,5 +1,6 @@
 #include "llmproxy/app/daemon.hpp"
 
+#include "forward_parts.hpp"
 #include "llmproxy/auth/authenticator.hpp"
 #include "llmproxy/config/load.hpp"
 #include "llmproxy/core/ids.hpp"
@@ -14,7 +15,6 @@
 #include "llmproxy/telemetry/metrics.hpp"
 #include "llmproxy/upstream/backends.hpp"
 #include "llmproxy/version.hpp"
-#include "forward_parts.hpp"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>

@@ -17,8 +17,9 @@ inline GatewayConfig forward_config(const std::vector<std::uint16_t>& ports,
         allow += (allow.empty() ? "\"127.0.0.1:" : ", \"127.0.0.1:") + std::to_string(port) + "\"";
     }
     GatewayConfig config("mock");
-    config.listen("    - { name: main, address: \"127.0.0.1:0\", serve: [gateway, forward, health] }\n"
-                  "    - { name: ops, address: \"127.0.0.1:0\", serve: [metrics, health] }\n");
+    config.listen(
+        "    - { name: main, address: \"127.0.0.1:0\", serve: [gateway, forward, health] }\n"
+        "    - { name: ops, address: \"127.0.0.1:0\", serve: [metrics, health] }\n");
     config.set("forward", "{ allow: [" + allow + "], allow_private: [\"127.0.0.0/8\"]" +
                               (more.empty() ? "" : ", " + more) + " }");
     return config;
