@@ -1,5 +1,6 @@
 #include "llmproxy/app/daemon.hpp"
 
+#include "forward_parts.hpp"
 #include "llmproxy/auth/authenticator.hpp"
 #include "llmproxy/config/load.hpp"
 #include "llmproxy/core/ids.hpp"
@@ -109,6 +110,7 @@ struct Daemon::Parts {
     std::unique_ptr<handlers::Health> health;
     std::unique_ptr<handlers::MetricsPage> metrics_page;
     std::unique_ptr<handlers::OpenAi> openai;
+    std::unique_ptr<ForwardParts> forward;
     edge::Routes routes;
     std::unique_ptr<edge::Server> server;
     std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work;
@@ -160,7 +162,13 @@ core::Result<void> Daemon::Parts::start()
     if (!policies) {
         return policies.error();
     }
-    gateway = std::make_unique<pipeline::Gateway>(std::move(*policies), core::random_hex(4));
+    const auto instance = core::random_hex(4);
+    gateway = std::make_unique<pipeline::Gateway>(std::move(*policies), instance);
+    auto forwarding = make_forward_policies(*snapshot, gateway->policies());
+    if (!forwarding) {
+        return forwarding.error();
+    }
+    forward = std::make_unique<ForwardParts>(*resolver, metrics, instance, std::move(*forwarding));
     metrics.on_collect([this](telemetry::Metrics& into) {
         into.set_queued_requests(gateway->queued());
         into.set_access_log_dropped(access_log->dropped());
@@ -173,6 +181,7 @@ core::Result<void> Daemon::Parts::start()
         routes.add(edge::Role::health, path, *health);
     }
     routes.add(edge::Role::metrics, "/metrics", *metrics_page);
+    forward->add_to(routes);
 
     edge::ServerParts parts{context, tasks, routes, metrics, *access_log};
     server = std::make_unique<edge::Server>(parts, snapshot->server);
@@ -180,6 +189,7 @@ core::Result<void> Daemon::Parts::start()
     if (!listening) {
         return listening;
     }
+    forward->destinations.listen_on(own_listeners(*server));
     work.emplace(asio::make_work_guard(context));
     tasks.spawn(control, sweep());
     const auto count = thread_count(*snapshot);
@@ -215,6 +225,7 @@ core::Task<void> Daemon::Parts::sweep()
         for (const auto& backend : policies->backends->all()) {
             backend->sweep(std::chrono::steady_clock::now());
         }
+        forward->proxy.pool().sweep(std::chrono::steady_clock::now());
     }
 }
 
@@ -257,6 +268,7 @@ core::Task<void> Daemon::Parts::finish(bool complete)
     for (const auto& backend : gateway->policies()->backends->all()) {
         backend->close_idle();
     }
+    forward->proxy.pool().close_idle();
     log().info({}, "ended", {{"complete", complete}});
     end(complete ? 0 : kCutShort);
 }
@@ -339,6 +351,15 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
     const auto running = parts.gateway->policies();
     auto policies = parts.make_policies(*snapshot, running->backends.get());
     auto failed = policies ? core::Result<void>() : core::Result<void>(policies.error());
+    std::shared_ptr<const handlers::ForwardPolicies> forwarding;
+    if (!failed.has_error()) {
+        auto made = make_forward_policies(*snapshot, *policies);
+        if (made) {
+            forwarding = std::move(*made);
+        } else {
+            failed = made.error();
+        }
+    }
     if (!failed.has_error()) {
         failed = parts.server->reload(snapshot->server);
     }
@@ -354,6 +375,7 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
         const std::lock_guard latest(parts.latest_mutex);
         parts.latest = snapshot;
     }
+    parts.forward->proxy.replace(std::move(forwarding));
     for (const auto& key : config::needs_restart(*parts.snapshot, *snapshot)) {
         log().warn({}, "a changed setting takes effect at the next start", {{"key", key}});
     }

@@ -18,6 +18,10 @@ constexpr std::string_view kMissing = "You didn't provide an API key. You need t
                                       "key in an Authorization header using "
                                       "Bearer auth (i.e. Authorization: Bearer YOUR_KEY).";
 constexpr std::string_view kWrong = "Incorrect API key provided.";
+constexpr std::string_view kMissingProxy =
+    "This proxy needs a token: send it as Proxy-Authorization, Bearer or Basic (as user or as "
+    "password, e.g. https://TOKEN@proxy:8888).";
+constexpr std::string_view kWrongProxy = "Incorrect proxy token.";
 
 /// A context that is ready for the next SHA-256.
 class Hasher {
@@ -42,11 +46,26 @@ private:
     bool ready_ = false;
 };
 
-core::Failure refusal(std::string_view message, std::string detail)
+core::Failure refusal(core::Errc errc, std::string_view message, std::string detail)
 {
-    core::Failure failure(core::Errc::invalid_api_key, core::Origin::client, std::move(detail));
+    core::Failure failure(errc, core::Origin::client, std::move(detail));
     failure.say(std::string(message));
     return failure;
+}
+
+/// A pattern that cannot be read, which a validated configuration does not have, covers nothing.
+std::shared_ptr<const std::vector<core::HostPattern>> patterns_of(const StaticToken& token)
+{
+    if (token.hosts.empty()) {
+        return nullptr;
+    }
+    auto patterns = std::make_shared<std::vector<core::HostPattern>>();
+    for (const auto& text : token.hosts) {
+        if (auto pattern = core::HostPattern::parse(text)) {
+            patterns->push_back(std::move(*pattern));
+        }
+    }
+    return patterns;
 }
 
 }  // namespace
@@ -78,52 +97,86 @@ Authenticator::Authenticator(const Settings& settings) : mode_(settings.mode)
 {
     for (const auto& entry : settings.static_tokens) {
         if (!entry.token.empty()) {
-            names_.emplace(digest_of(entry.token.reveal()), entry.name);
+            holders_.emplace(digest_of(entry.token.reveal()),
+                             Principal{entry.name, false, patterns_of(entry)});
         }
     }
 }
 
-const std::string* Authenticator::name_of(std::string_view token) const noexcept
+const Principal* Authenticator::holder_of(std::string_view token) const noexcept
 {
-    if (token.empty() || names_.empty()) {
+    if (token.empty() || holders_.empty()) {
         return nullptr;
     }
-    const auto found = names_.find(digest_of(token));
-    return found == names_.end() ? nullptr : &found->second;
+    const auto found = holders_.find(digest_of(token));
+    return found == holders_.end() ? nullptr : &found->second;
 }
+
+/// Goes through the credentials of one request; the first that is one of ours decides.
+class Authenticator::Search {
+public:
+    explicit Search(const Authenticator& among) : among_(among) {}
+
+    void consider(std::string_view token)
+    {
+        shown_ = shown_ || !token.empty();
+        holder_ = holder_ != nullptr ? holder_ : among_.holder_of(token);
+    }
+    void consider_proxy(std::string_view value)
+    {
+        consider(after_scheme(value, "bearer").value_or(""));
+        if (const auto basic = after_scheme(value, "basic")) {
+            shown_ = true;
+            if (const auto decoded = decode_basic(*basic)) {
+                consider(decoded->password);
+                consider(decoded->user);
+            }
+        }
+    }
+    [[nodiscard]] const Principal* holder() const noexcept { return holder_; }
+    [[nodiscard]] bool shown() const noexcept { return shown_; }
+
+private:
+    const Authenticator& among_;
+    const Principal* holder_ = nullptr;
+    bool shown_ = false;
+};
 
 core::Result<Principal> Authenticator::authenticate(const Credentials& credentials) const
 {
     if (mode_ == Mode::open) {
-        return Principal{std::string(kAnonymous), true};
+        return Principal{std::string(kAnonymous), true, nullptr};
     }
-    bool shown = false;
-    const std::string* name = nullptr;
-    const auto consider = [&](std::string_view token) {
-        shown = shown || !token.empty();
-        name = name != nullptr ? name : name_of(token);
-    };
+    Search search(*this);
+    search.consider(after_scheme(credentials.authorization, "bearer").value_or(""));
+    search.consider(core::trim(credentials.x_api_key));
+    search.consider(core::trim(credentials.api_key));
+    search.consider_proxy(credentials.proxy_authorization);
+    if (search.holder() != nullptr) {
+        return *search.holder();
+    }
+    return search.shown() ? refusal(core::Errc::invalid_api_key, kWrong, "unknown token")
+                          : refusal(core::Errc::invalid_api_key, kMissing, "no token");
+}
 
-    consider(after_scheme(credentials.authorization, "bearer").value_or(""));
-    consider(core::trim(credentials.x_api_key));
-    consider(core::trim(credentials.api_key));
-    consider(after_scheme(credentials.proxy_authorization, "bearer").value_or(""));
-    if (const auto basic = after_scheme(credentials.proxy_authorization, "basic")) {
-        shown = true;
-        if (const auto decoded = decode_basic(*basic)) {
-            consider(decoded->password);
-            consider(decoded->user);
-        }
+core::Result<Principal>
+Authenticator::authenticate_proxy(std::string_view proxy_authorization) const
+{
+    if (mode_ == Mode::open) {
+        return Principal{std::string(kAnonymous), true, nullptr};
     }
-    if (name != nullptr) {
-        return Principal{*name, false};
+    Search search(*this);
+    search.consider_proxy(proxy_authorization);
+    if (search.holder() != nullptr) {
+        return *search.holder();
     }
-    return shown ? refusal(kWrong, "unknown token") : refusal(kMissing, "no token");
+    return search.shown() ? refusal(core::Errc::proxy_auth_required, kWrongProxy, "unknown token")
+                          : refusal(core::Errc::proxy_auth_required, kMissingProxy, "no token");
 }
 
 bool Authenticator::is_own_token(std::string_view token) const
 {
-    return name_of(token) != nullptr;
+    return holder_of(token) != nullptr;
 }
 
 bool Authenticator::carries_own_token(std::string_view authorization) const

@@ -30,6 +30,7 @@ const std::vector<Field>& field_table()
         add_server_fields(rows);
         add_limit_fields(rows);
         add_backend_fields(rows);
+        add_forward_fields(rows);
         add_auth_fields(rows);
         return rows;
     }();
@@ -85,6 +86,7 @@ std::string environment_name(const Field& field)
     case Type::items:
     case Type::section:
     case Type::string_list:
+    case Type::port_list:
     case Type::string_map:
     case Type::secret_list:
     case Type::enumeration_list: return {};

@@ -28,6 +28,7 @@ enum class Type : std::uint8_t {
     enumeration,
     enumeration_list,
     string_list,
+    port_list,  ///< values are texts of ports
     string_map,
     secret,
     secret_list,
@@ -154,6 +155,7 @@ struct Field {
 void add_server_fields(std::vector<Field>& table);
 void add_limit_fields(std::vector<Field>& table);
 void add_backend_fields(std::vector<Field>& table);
+void add_forward_fields(std::vector<Field>& table);
 void add_auth_fields(std::vector<Field>& table);
 
 /// The field table. Made once; may be read from any thread.

@@ -69,6 +69,12 @@ void add_auth_fields(std::vector<Field>& table)
         "A file that holds the token, in place of `token`; line ends at its end are cut off.");
     file.set = table.back().set;
     table.push_back(std::move(file).commented("/run/secrets/ci_token"));
+    table.push_back(
+        field("auth.static_tokens[].hosts", Type::string_list, "[]",
+              "Where the token may go by the forward proxy, within `forward.allow` and in the same "
+              "notation; an empty list: all of it.")
+            .bind([](Cursor & c) -> auto& { return c.token->hosts; })
+            .show("[api.openai.com]"));
     add_logging_fields(table);
 }
 

@@ -237,6 +237,7 @@ Value Reader::read_value(const Field& field, const Tree& tree, const std::string
 {
     switch (field.type) {
     case Type::string_list:
+    case Type::port_list:
     case Type::secret_list:
     case Type::enumeration_list: return read_list(field, tree, path);
     case Type::string_map: return read_map(field, tree, path);

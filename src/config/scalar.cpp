@@ -1,5 +1,6 @@
 #include "scalar.hpp"
 
+#include "llmproxy/core/host.hpp"
 #include "llmproxy/core/number.hpp"
 #include "llmproxy/core/text.hpp"
 
@@ -165,6 +166,7 @@ std::string format_bytes(std::int64_t bytes)
 Value parse_scalar(const Field& field, std::string_view text)
 {
     switch (field.type) {
+    case Type::port_list: return core::parse_port(text) ? Value(std::string(text)) : Value();
     case Type::boolean:
         if (const auto flag = parse_boolean(text)) {
             return *flag;

@@ -33,6 +33,9 @@ std::string format_text(const Field& field, const std::string& text)
 {
     const bool hidden =
         field.masked || field.type == Type::secret || field.type == Type::secret_list;
+    if (field.type == Type::port_list) {
+        return text;
+    }
     return yaml_text(hidden && !text.empty() ? kMask : std::string_view(text));
 }
 
@@ -137,6 +140,7 @@ std::string expectation(const Field& field)
     case Type::enumeration: return list_choices(field);
     case Type::enumeration_list: return "a list of " + list_choices(field);
     case Type::string_list: return "a list of texts";
+    case Type::port_list: return "a list of ports from 1 to 65535";
     case Type::string_map: return "a mapping of names to texts";
     case Type::secret: return "a secret text";
     case Type::secret_list: return "a list of secret texts";

@@ -59,6 +59,9 @@ Json leaf_schema(const Field& field)
     case Type::enumeration_list:
         return {
             {"type", "array"}, {"minItems", 1}, {"items", or_reference({{"enum", field.choices}})}};
+    case Type::port_list:
+        return {{"type", "array"},
+                {"items", or_reference({{"type", "integer"}, {"minimum", 1}, {"maximum", 65535}})}};
     case Type::string_list:
     case Type::secret_list: return {{"type", "array"}, {"items", {{"type", "string"}}}};
     case Type::string_map:

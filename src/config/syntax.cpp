@@ -1,10 +1,8 @@
 #include "syntax.hpp"
 
+#include "llmproxy/core/ip_address.hpp"
 #include "llmproxy/core/number.hpp"
 #include "llmproxy/core/text.hpp"
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
 
 #include <algorithm>
 #include <array>
@@ -19,16 +17,16 @@ bool is_alnum(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-bool is_v4(const std::string& text)
+bool is_v4(std::string_view text)
 {
-    in_addr address{};
-    return inet_pton(AF_INET, text.c_str(), &address) == 1;
+    const auto address = core::IpAddress::parse(text);
+    return address && address->is_v4();
 }
 
-bool is_v6(const std::string& text)
+bool is_v6(std::string_view text)
 {
-    in6_addr address{};
-    return inet_pton(AF_INET6, text.c_str(), &address) == 1;
+    const auto address = core::IpAddress::parse(text);
+    return address && address->is_v6();
 }
 
 bool is_host_name(std::string_view text)
@@ -53,9 +51,9 @@ bool is_bracketed(std::string_view text)
 bool is_host(std::string_view text)
 {
     if (is_bracketed(text)) {
-        return is_v6(std::string(text.substr(1, text.size() - 2)));
+        return is_v6(text.substr(1, text.size() - 2));
     }
-    return looks_like_v4(text) ? is_v4(std::string(text)) : is_host_name(text);
+    return looks_like_v4(text) ? is_v4(text) : is_host_name(text);
 }
 
 bool is_authority(std::string_view text)
@@ -88,34 +86,15 @@ std::optional<HostPort> parse_host_port(std::string_view text)
 
 bool is_loopback(const std::string& host)
 {
-    if (core::iequals(host, "localhost")) {
-        return true;
-    }
-    in_addr v4{};
-    if (inet_pton(AF_INET, host.c_str(), &v4) == 1) {
-        return ntohl(v4.s_addr) >> 24 == 127;
-    }
-    in6_addr v6{};
-    if (inet_pton(AF_INET6, host.c_str(), &v6) != 1) {
-        return false;
-    }
-    const bool mapped = IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127;
-    return mapped || IN6_IS_ADDR_LOOPBACK(&v6);
+    constexpr core::IpBlock kV4(core::IpAddress(core::IpAddress::V4Bytes{127, 0, 0, 0}), 8);
+    const auto address = core::IpAddress::parse(host);
+    return core::iequals(host, "localhost") ||
+           (address && (kV4.contains(*address) || address->to_string() == "::1"));
 }
 
 bool is_address_or_cidr(const std::string& text)
 {
-    const auto slash = text.find('/');
-    const auto address = text.substr(0, slash);
-    const bool v4 = is_v4(address);
-    if (!v4 && !is_v6(address)) {
-        return false;
-    }
-    if (slash == std::string::npos) {
-        return true;
-    }
-    const auto prefix = core::parse_number<std::uint16_t>(std::string_view(text).substr(slash + 1));
-    return prefix && *prefix <= (v4 ? 32 : 128);
+    return core::IpBlock::parse(text).has_value();
 }
 
 bool is_http_url(std::string_view text, UrlParts allowed)

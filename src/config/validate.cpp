@@ -3,6 +3,7 @@
 #include "scalar.hpp"
 #include "syntax.hpp"
 
+#include "llmproxy/core/host.hpp"
 #include "llmproxy/core/text.hpp"
 
 #include <algorithm>
@@ -48,11 +49,19 @@ public:
         check_limits();
         check_backends();
         check_default_backend();
+        check_forward();
         check_auth();
     }
 
 private:
     [[nodiscard]] bool given(const std::string& key) const { return snapshot_.marks.contains(key); }
+
+    [[nodiscard]] bool serves(edge::Role role) const
+    {
+        const auto& listeners = snapshot_.server.listeners;
+        return std::any_of(listeners.begin(), listeners.end(),
+                           [role](const auto& listener) { return listener.serves(role); });
+    }
 
     /// The place of the key, or of the nearest thing around it that is in the file.
     [[nodiscard]] Problem at(const std::string& key, std::string expected) const
@@ -175,12 +184,9 @@ private:
                 }
             }
         }
-        const bool gateway =
-            std::any_of(snapshot_.server.listeners.begin(), snapshot_.server.listeners.end(),
-                        [](const auto& listener) { return listener.serves(edge::Role::gateway); });
         const bool usable = std::any_of(backends.begin(), backends.end(),
                                         [](const auto& b) { return !b.disabled; });
-        if (gateway && !usable) {
+        if (serves(edge::Role::gateway) && !usable) {
             warn("backends", "there is no usable backend: the gateway will answer no request");
         }
     }
@@ -276,6 +282,36 @@ private:
         }
     }
 
+    void check_patterns(const std::vector<std::string>& patterns, const std::string& key)
+    {
+        for (std::size_t i = 0; i < patterns.size(); ++i) {
+            if (const auto pattern = core::HostPattern::parse(patterns[i]); !pattern) {
+                refuse(key + "[" + std::to_string(i) + "]",
+                       pattern.error().detail() + "; got " + yaml_text(patterns[i]));
+            }
+        }
+    }
+
+    void check_forward()
+    {
+        const auto& forward = snapshot_.forward.destinations;
+        check_patterns(forward.allow, "forward.allow");
+        const auto metadata = core::IpAddress::parse("169.254.169.254");
+        for (std::size_t i = 0; i < forward.allow_private.size(); ++i) {
+            const auto key = "forward.allow_private[" + std::to_string(i) + "]";
+            const auto block = core::IpBlock::parse(forward.allow_private[i]);
+            if (!block) {
+                refuse(key, "an address or a CIDR such as 10.20.0.0/16; got " +
+                                yaml_text(forward.allow_private[i]));
+            } else if (metadata && block->contains(*metadata)) {
+                warn(key, "holds 169.254.169.254, where clouds give out credentials");
+            }
+        }
+        if (serves(edge::Role::forward) && forward.allow.empty()) {
+            warn("forward.allow", "is empty: the forward proxy will refuse every destination");
+        }
+    }
+
     void check_auth()
     {
         const auto& tokens = snapshot_.auth.static_tokens;
@@ -283,6 +319,7 @@ private:
         for (std::size_t i = 0; i < tokens.size(); ++i) {
             check_unique(names, tokens[i].name, indexed("auth.static_tokens", i, "name"));
             check_token(i);
+            check_patterns(tokens[i].hosts, indexed("auth.static_tokens", i, "hosts"));
         }
         if (snapshot_.auth.mode == auth::Mode::token && tokens.empty()) {
             warn("auth.static_tokens", "there is no token: every request will be refused");

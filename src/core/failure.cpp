@@ -32,6 +32,8 @@ constexpr std::array kTable{
               false},
     ErrorInfo{Errc::method_not_allowed, 405, kInvalid, "method_not_allowed",
               "This method is not served at this path.", false, false},
+    ErrorInfo{Errc::proxy_auth_required, 407, kInvalid, "proxy_authentication_required",
+              "Missing or incorrect proxy credentials.", false, false},
     ErrorInfo{Errc::request_timeout, 408, kTimeout, "request_timeout",
               "The request was not received in time.", true, false},
     ErrorInfo{Errc::request_too_large, 413, kInvalid, "request_too_large",

@@ -104,7 +104,7 @@ core::Result<void> Server::Listener::open()
     if (code) {
         return unusable(settings_, code);
     }
-    port_ = acceptor_.local_endpoint(code).port();
+    endpoint_ = acceptor_.local_endpoint(code);
     return {};
 }
 

@@ -19,7 +19,12 @@ public:
     void close();
 
     [[nodiscard]] const ListenerSettings& settings() const noexcept { return settings_; }
-    [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+    [[nodiscard]] std::uint16_t port() const noexcept { return endpoint_.port(); }
+    /// As it was bound.
+    [[nodiscard]] const boost::asio::ip::tcp::endpoint& endpoint() const noexcept
+    {
+        return endpoint_;
+    }
 
 private:
     core::Task<void> accept_loop();
@@ -30,7 +35,7 @@ private:
     boost::asio::any_io_executor strand_;
     boost::asio::ip::tcp::acceptor acceptor_;
     boost::asio::steady_timer timer_;
-    std::uint16_t port_ = 0;
+    boost::asio::ip::tcp::endpoint endpoint_;
 };
 
 }  // namespace llmproxy::edge

@@ -78,6 +78,15 @@ std::uint16_t Server::port(std::string_view listener) const
     return 0;
 }
 
+std::vector<boost::asio::ip::tcp::endpoint> Server::endpoints() const
+{
+    std::vector<boost::asio::ip::tcp::endpoint> all;
+    for (const auto& one : state_->listeners) {
+        all.push_back(one->endpoint());
+    }
+    return all;
+}
+
 core::Result<void> Server::reload(Settings settings)
 {
     // Addresses, roles and whether a listener speaks TLS need a restart: sessions ask by the running listeners' names.

@@ -5,6 +5,7 @@
 #include "llmproxy/http/forwarded.hpp"
 #include "llmproxy/net/proxy_protocol.hpp"
 #include "llmproxy/telemetry/log.hpp"
+#include "tunnelled.hpp"
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
@@ -94,6 +95,9 @@ core::Task<void> Session::run()
             }
             more = co_await serve_one();
         }
+    }
+    if (tunnelled_) {
+        co_await relay();
     }
     stream_.close();
 }
@@ -270,18 +274,18 @@ void Session::describe(http::Exchange& exchange)
     }
 }
 
-void Session::close_record(http::Exchange& exchange)
+void Session::close_record(telemetry::AccessRecord& record, core::SteadyTime started)
 {
-    auto& record = exchange.record;
-    record.times.total = std::chrono::steady_clock::now() - exchange.started;
-    if (record.bytes_in == 0) {
-        record.bytes_in = exchange.body_bytes();
-    }
-    if (exchange.refused != Errc::none && record.attempts == 0) {
-        server_->parts.metrics.rejected(exchange.refused);
-    }
+    record.times.total = std::chrono::steady_clock::now() - started;
     server_->parts.metrics.record(record);
     server_->parts.access_log.write(record);
+}
+
+void Session::finish_request(telemetry::AccessRecord& record, core::SteadyTime started)
+{
+    server_->active -= serves_clients(listener_) ? 1 : 0;
+    server_->parts.metrics.request_finished();
+    close_record(record, started);
 }
 
 core::Task<void> Session::refuse(core::Failure failure)
@@ -293,7 +297,8 @@ core::Task<void> Session::refuse(core::Failure failure)
     describe(exchange);
     exchange.record.protocol = "HTTP/1.1";
     co_await exchange.reply_error(failure);
-    close_record(exchange);
+    server_->parts.metrics.rejected(failure.errc());
+    close_record(exchange.record, exchange.started);
     co_await linger();
 }
 
@@ -332,11 +337,9 @@ core::Task<bool> Session::serve_one()
                             current_->settings.write_timeout);
     describe(exchange);
 
-    auto& metrics = server_->parts.metrics;
-    const bool counts = serves_clients(listener_);
-    metrics.request_started();
-    server_->active += counts ? 1 : 0;
-    Handler* handler = server_->parts.routes.find(listener_, head_.target);
+    server_->parts.metrics.request_started();
+    server_->active += serves_clients(listener_) ? 1 : 0;
+    Handler* handler = server_->parts.routes.find(listener_, head_);
     std::exception_ptr escaped;
     try {
         if (handler != nullptr) {
@@ -348,9 +351,17 @@ core::Task<bool> Session::serve_one()
     } catch (...) {
         escaped = std::current_exception();
     }
-    server_->active -= counts ? 1 : 0;
-    metrics.request_finished();
-    close_record(exchange);
+    if (exchange.record.bytes_in == 0 && exchange.record.tunnel.empty()) {
+        exchange.record.bytes_in = exchange.body_bytes();
+    }
+    if (exchange.tunnel && !escaped) {
+        tunnelled_ = std::make_unique<Tunnelled>(exchange);
+        co_return false;
+    }
+    if (exchange.refused != Errc::none && exchange.record.attempts == 0) {
+        server_->parts.metrics.rejected(exchange.refused);
+    }
+    finish_request(exchange.record, exchange.started);
     if (escaped) {
         stream_.reset();
         std::rethrow_exception(escaped);

@@ -35,7 +35,11 @@ private:
     core::Task<void> refuse(core::Failure failure);
     core::Task<void> linger();
     void describe(http::Exchange& exchange);
-    void close_record(http::Exchange& exchange);
+    void close_record(telemetry::AccessRecord& record, core::SteadyTime started);
+    void finish_request(telemetry::AccessRecord& record, core::SteadyTime started);
+    core::Task<void> relay();
+    void note_traffic();
+    void report_progress_later();
 
     std::shared_ptr<Server::State> server_;
     std::shared_ptr<const Current> current_;
@@ -48,6 +52,8 @@ private:
     Registry::Place place_;
     std::string raw_head_;
     http::RequestHead head_;
+    struct Tunnelled;
+    std::unique_ptr<Tunnelled> tunnelled_;  // the connection has become a tunnel
     bool first_ = true;
     bool idle_ = true;
 };

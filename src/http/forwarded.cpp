@@ -67,4 +67,27 @@ ip::address forwarded_client(const ip::address& peer, std::span<const std::strin
     return client;
 }
 
+std::string via_pseudonym(std::string_view instance)
+{
+    return std::string("llm-proxy-").append(instance);
+}
+
+bool came_through(const Fields& fields, std::string_view pseudonym) noexcept
+{
+    return std::any_of(fields.begin(), fields.end(), [&](const Field& field) {
+        return field.id == FieldName::via && field.value.find(pseudonym) != std::string_view::npos;
+    });
+}
+
+void append_via(std::string& out, const Fields& received, std::string_view pseudonym)
+{
+    out.append("Via: ");
+    for (const auto& field : received) {
+        if (field.id == FieldName::via) {
+            out.append(field.value).append(", ");
+        }
+    }
+    out.append("1.1 ").append(pseudonym).append("\r\n");
+}
+
 }  // namespace llmproxy::http

@@ -2,27 +2,11 @@
 
 #include "llmproxy/core/number.hpp"
 #include "llmproxy/core/text.hpp"
+#include "llmproxy/net/ip.hpp"
 
 namespace llmproxy::net {
-namespace {
 
 namespace ip = boost::asio::ip;
-
-template <typename Bytes>
-bool same_prefix(const Bytes& a, const Bytes& b, unsigned bits) noexcept
-{
-    for (std::size_t i = 0; i < a.size() && bits > 0; ++i) {
-        const unsigned here = bits < 8 ? bits : 8;
-        const unsigned mask = (0xff00U >> here) & 0xffU;
-        if ((a[i] & mask) != (b[i] & mask)) {
-            return false;
-        }
-        bits -= here;
-    }
-    return true;
-}
-
-}  // namespace
 
 ip::address normalise(const ip::address& address) noexcept
 {
@@ -35,40 +19,19 @@ ip::address normalise(const ip::address& address) noexcept
 
 core::Result<Cidr> Cidr::parse(std::string_view text)
 {
-    const core::Failure wrong(core::Errc::bad_request, core::Origin::self,
-                              "not an IP address or CIDR block: " + std::string(text));
-    const auto slash = text.find('/');
-    boost::system::error_code code;
-    const auto address = ip::make_address(text.substr(0, slash), code);
-    if (code || (address.is_v6() && address.to_v6().scope_id() != 0)) {
-        return wrong;
+    const auto block = core::IpBlock::parse(text);
+    if (!block) {
+        return core::Failure(core::Errc::bad_request, core::Origin::self,
+                             "not an IP address or CIDR block: " + std::string(text));
     }
-    unsigned bits = address.is_v4() ? 32 : 128;
-    if (slash != std::string_view::npos) {
-        const auto given = core::parse_number<unsigned>(text.substr(slash + 1));
-        if (!given || *given > bits) {
-            return wrong;
-        }
-        bits = *given;
-    }
-    Cidr block;
-    block.base_ = address;
-    if (address.is_v6() && bits >= 96 && address.to_v6().is_v4_mapped()) {
-        block.base_ = normalise(address);
-        bits -= 96;
-    }
-    block.bits_ = static_cast<std::uint8_t>(bits);
-    return block;
+    Cidr cidr;
+    cidr.block_ = *block;
+    return cidr;
 }
 
 bool Cidr::contains(const ip::address& address) const noexcept
 {
-    const auto plain = normalise(address);
-    if (plain.is_v4() != base_.is_v4()) {
-        return false;
-    }
-    return plain.is_v4() ? same_prefix(plain.to_v4().to_bytes(), base_.to_v4().to_bytes(), bits_)
-                         : same_prefix(plain.to_v6().to_bytes(), base_.to_v6().to_bytes(), bits_);
+    return block_.contains(to_core(address));
 }
 
 bool is_loopback(std::string_view host) noexcept

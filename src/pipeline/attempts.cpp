@@ -170,31 +170,17 @@ private:
     core::Task<core::Result<Next>> tunnel(ReplyHead& reply)
     {
         auto& exchange = context_.exchange;
-        std::string head;
-        http::append_status_line(head, 101, reply.head.reason);
-        for (const auto& field : reply.head.fields) {
-            const bool ours = field.id != http::FieldName::connection &&
-                              field.id != http::FieldName::upgrade && http::is_hop_by_hop(field);
-            if (!ours) {
-                http::append_field(head, field.name, field.value);
-            }
-        }
-        http::append_field(head, "x-llm-proxy-request-id", exchange.record.request_id);
-        http::append_field(head, "x-llm-proxy-backend", exchange.record.backend);
-        head += "\r\n";
-        exchange.record.status = 101;
-        exchange.record.stream = true;
-        exchange.keep_alive = false;
-        const std::array<std::string_view, 1> pieces{head};
-        auto written = co_await exchange.write(std::span<const std::string_view>(pieces));
+        auto written = co_await pass_upgrade(context_, reply);
         if (!written) {
             co_return written.error();
         }
-        const auto end = co_await http::relay_tunnel(
-            exchange.client(), exchange.buffer(), lease_.stream(), lease_.buffer(),
-            exchange.watchdog(), context_.policies->settings.stream_idle_timeout);
-        exchange.record.bytes_in = end.from_client;
-        exchange.record.bytes_out = end.from_upstream;
+        http::TunnelTraffic traffic;
+        co_await http::relay_tunnel(exchange.client(), exchange.buffer(), lease_.stream(),
+                                    lease_.buffer(), exchange.watchdog(),
+                                    context_.policies->settings.stream_idle_timeout, traffic);
+        exchange.record.bytes_in = traffic.from_client;
+        exchange.record.bytes_out = traffic.from_upstream;
+        exchange.record.tunnel = http::to_string(traffic.end);
         co_return Next::answered;
     }
 

@@ -1,6 +1,7 @@
 #include "llmproxy/pipeline/gateway.hpp"
 
 #include "llmproxy/core/text.hpp"
+#include "llmproxy/http/forwarded.hpp"
 #include "llmproxy/pipeline/policies.hpp"
 #include "llmproxy/upstream/slot.hpp"
 #include "model_list.hpp"
@@ -26,11 +27,8 @@ core::Result<void> route(RequestContext& context)
     auto& record = context.exchange.record;
     record.route = openai::to_string(context.route);
 
-    for (const auto& field : head.fields) {
-        if (field.id == FieldName::via &&
-            field.value.find(context.via_name) != std::string_view::npos) {
-            return Failure(Errc::loop_detected, Origin::client, "own name in Via");
-        }
+    if (http::came_through(head.fields, context.via_name)) {
+        return Failure(Errc::loop_detected, Origin::client, "own name in Via");
     }
     if (openai::is_inference(context.route) && head.verb != http::Verb::post) {
         return Failure(Errc::method_not_allowed, Origin::client, std::string(head.method));
@@ -136,7 +134,7 @@ make_policies(Settings settings, std::shared_ptr<const auth::Authenticator> auth
 }
 
 Gateway::Gateway(std::shared_ptr<const Policies> policies, std::string instance)
-    : policies_(std::move(policies)), via_name_("llm-proxy-" + instance),
+    : policies_(std::move(policies)), via_name_(http::via_pseudonym(instance)),
       admission_(policy::AdmissionLimits{policies_->settings.max_concurrent_requests,
                                          policies_->settings.max_queued_requests}),
       buffered_(policies_->settings.max_buffered_bytes)

@@ -60,7 +60,7 @@ core::Task<core::Result<std::string>> ModelList::fetch(RequestContext& context,
         watchdog.expect(
             core::Deadline::after(now, settings.response_header_timeout).min(context.total));
         const auto written = co_await lease->stream().write(head);
-        const Upload no_body(context, lease->stream());
+        Upload no_body(context, lease->stream());
         ReplyHead reply;
         core::Result<void> got;
         if (written) {

@@ -1,6 +1,7 @@
 #include "reply.hpp"
 
 #include "llmproxy/core/text.hpp"
+#include "llmproxy/http/forwarded.hpp"
 #include "llmproxy/openai/errors.hpp"
 
 #include <array>
@@ -41,6 +42,9 @@ Relay::Relay(RequestContext& context, upstream::Lease& lease, const Upload& uplo
       reader_(lease.stream(), lease.buffer(), reply.head.framing,
               http::ChunkDecoder::Extensions::skip)
 {
+    if (context.forward) {
+        return;
+    }
     const auto& fields = reply.head.fields;
     const auto type = fields.get(FieldName::content_type);
     sse_ = is_type(type, "text/event-stream");
@@ -84,7 +88,8 @@ void Relay::compose_head()
         const bool dropped =
             http::is_hop_by_hop(field) ||
             (named && http::is_named_by_connection(head.fields, field)) ||
-            (field.id == FieldName::content_length && !bodiless && kind != Framing::Kind::length);
+            (field.id == FieldName::content_length && !bodiless && kind != Framing::Kind::length) ||
+            (field.id == FieldName::via && context_.forward);
         if (dropped) {
             continue;
         }
@@ -95,10 +100,15 @@ void Relay::compose_head()
     if (!has_request_id) {
         http::append_field(head_, "x-request-id", record.request_id);
     }
-    core::append_all(head_, "x-llm-proxy-request-id: ", record.request_id,
-                     "\r\nx-llm-proxy-backend: ", record.backend, "\r\nx-llm-proxy-attempts: ");
-    core::append_number(head_, record.attempts);
-    head_ += "\r\n";
+    http::append_field(head_, "x-llm-proxy-request-id", record.request_id);
+    if (context_.forward) {
+        http::append_via(head_, head.fields, context_.via_name);
+    } else {
+        core::append_all(head_, "x-llm-proxy-backend: ", record.backend,
+                         "\r\nx-llm-proxy-attempts: ");
+        core::append_number(head_, record.attempts);
+        head_ += "\r\n";
+    }
     const auto own = std::chrono::steady_clock::now() - exchange.started - context_.upstream_time;
     head_ += "Server-Timing: proxy;dur=";
     core::append_milliseconds(head_, own);
@@ -328,7 +338,7 @@ core::Task<core::Result<void>> Relay::run()
         drop_piece();
         auto limit = core::Deadline::after(std::chrono::steady_clock::now(),
                                            context_.policies->settings.stream_idle_timeout);
-        if (!sse_ || !head_sent_) {
+        if (!(sse_ || context_.forward) || !head_sent_) {
             limit = limit.min(context_.total);
         }
         context_.exchange.watchdog().expect(limit);

@@ -24,8 +24,12 @@ struct ReplyHead {
 
 /// Reads the head of the reply; interim heads (1xx) are passed on or dropped (RFC 9110, section 15.2).
 /// Fails with Errc::upstream_reset, upstream_timeout, upstream_bad_response, client_gone or cancelled.
+/// An upload that awaits `100 Continue` is started by it, or after a second without.
 core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream::Lease& lease,
-                                               const Upload& upload, ReplyHead& out);
+                                               Upload& upload, ReplyHead& out);
+
+/// Passes a 101 on to the client: what follows is a tunnel.
+core::Task<core::Result<void>> pass_upgrade(RequestContext& context, const ReplyHead& reply);
 
 /// Passes a reply on to the client, piece by piece as it comes, and reads its usage beside that.
 class Relay {

@@ -1,5 +1,6 @@
 #include "reply.hpp"
 
+#include <array>
 #include <boost/asio/error.hpp>
 
 namespace llmproxy::pipeline {
@@ -12,6 +13,7 @@ using Verdict = net::Watchdog::Verdict;
 
 constexpr std::size_t kMaxHead = 32 * 1024;
 constexpr int kMaxInterim = 16;
+constexpr std::chrono::seconds kAwaitContinue{1};  // as long as curl waits
 
 core::Task<core::Result<void>> pass_interim(RequestContext& context, const http::ResponseHead& head)
 {
@@ -32,8 +34,32 @@ core::Task<core::Result<void>> pass_interim(RequestContext& context, const http:
 
 }  // namespace
 
+core::Task<core::Result<void>> pass_upgrade(RequestContext& context, const ReplyHead& reply)
+{
+    auto& exchange = context.exchange;
+    std::string head;
+    http::append_status_line(head, 101, reply.head.reason);
+    for (const auto& field : reply.head.fields) {
+        const bool ours = field.id != http::FieldName::connection &&
+                          field.id != http::FieldName::upgrade && http::is_hop_by_hop(field);
+        if (!ours) {
+            http::append_field(head, field.name, field.value);
+        }
+    }
+    http::append_field(head, "x-llm-proxy-request-id", exchange.record.request_id);
+    if (!exchange.record.backend.empty()) {
+        http::append_field(head, "x-llm-proxy-backend", exchange.record.backend);
+    }
+    head += "\r\n";
+    exchange.record.status = 101;
+    exchange.record.stream = true;
+    exchange.keep_alive = false;
+    const std::array<std::string_view, 1> pieces{head};
+    co_return co_await exchange.write(std::span<const std::string_view>(pieces));
+}
+
 core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream::Lease& lease,
-                                               const Upload& upload, ReplyHead& out)
+                                               Upload& upload, ReplyHead& out)
 {
     auto& watchdog = context.exchange.watchdog();
     const auto limit = core::Deadline::after(std::chrono::steady_clock::now(),
@@ -48,7 +74,14 @@ core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream
             if (buffer.size() >= kMaxHead) {
                 co_return Failure(Errc::upstream_bad_response, Origin::upstream, "head too large");
             }
-            if (!upload.running()) {
+            if (upload.failure()) {
+                co_return *upload.failure();  // before anything waited that it could have ended
+            }
+            const bool holds_body = context.awaits_continue && !upload.started();
+            if (holds_body) {
+                watchdog.expect(
+                    core::Deadline::after(std::chrono::steady_clock::now(), kAwaitContinue));
+            } else if (!upload.running()) {
                 watchdog.expect(limit);
             }
             boost::system::error_code ended;
@@ -66,6 +99,10 @@ core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream
             if (got && *got != 0) {
                 out.any_byte = true;
                 buffer.commit(*got);
+                continue;
+            }
+            if (holds_body && watchdog.verdict() == Verdict::expired) {
+                upload.start();
                 continue;
             }
             if (upload.failure()) {
@@ -108,6 +145,9 @@ core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream
         if (++interim > kMaxInterim) {
             co_return Failure(Errc::upstream_bad_response, Origin::upstream,
                               "too many interim heads");
+        }
+        if (out.head.status == 100 && context.awaits_continue && !upload.started()) {
+            upload.start();
         }
         auto passed = co_await pass_interim(context, out.head);
         if (!passed) {

@@ -37,7 +37,11 @@ struct RequestContext {
     policy::ByteBudget::Hold held;
     bool hides_usage = false;   ///< usage was asked for by us: the client must not see its block
     bool body_is_held = false;  ///< `body` is the whole body, so it can be sent again
-    bool upgrade = false;       ///< a WebSocket handshake
+    bool upgrade =
+        false;  ///< a WebSocket handshake, or whatever the forward proxy's client asks for
+    bool forward = false;  ///< absolute-form: the reply passes as it is, nothing is read beside it
+    bool awaits_continue =
+        false;  ///< the upload starts at the upstream's 100 (RFC 9110, section 10.1.1)
 
     core::Duration waited{0};  ///< in queues
     core::Duration upstream_time{0};

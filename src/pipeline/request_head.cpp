@@ -1,5 +1,6 @@
 #include "llmproxy/auth/credentials.hpp"
 #include "llmproxy/core/text.hpp"
+#include "llmproxy/http/forwarded.hpp"
 #include "request_context.hpp"
 
 #include <algorithm>
@@ -76,12 +77,7 @@ std::string compose_request_head(const RequestContext& context, const core::Secr
     core::append_all(out, " HTTP/1.1\r\nHost: ", backend.url().authority, "\r\n");
 
     const bool named = head.fields.has(FieldName::connection);
-    std::string via;
     for (const auto& field : head.fields) {
-        if (field.id == FieldName::via) {
-            via.append(field.value).append(", ");
-            continue;
-        }
         const bool dropped = http::is_hop_by_hop(field) || is_replaced(field, context) ||
                              (named && http::is_named_by_connection(head.fields, field));
         if (dropped) {
@@ -96,7 +92,7 @@ std::string compose_request_head(const RequestContext& context, const core::Secr
         }
         http::append_field(out, field.name, field.value);
     }
-    core::append_all(out, "Via: ", via, "1.1 ", context.via_name, "\r\n");
+    http::append_via(out, head.fields, context.via_name);
     http::append_field(out, "X-Request-Id", context.exchange.record.request_id);
     if (openai::is_inference(context.route)) {
         http::append_field(out, "Accept-Encoding", "identity");

@@ -38,6 +38,7 @@ void Upload::start()
     ended_.emplace(context_.exchange.watchdog().executor(), core::SteadyTime::max());
     auto on_end = [this](std::exception_ptr escaped) {
         running_ = false;
+        ended_once_ = true;
         if (escaped) {
             failure_ = core::Failure(core::Errc::internal, core::Origin::self, "upload failed");
             telemetry::log("pipeline")

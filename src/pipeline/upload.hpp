@@ -23,6 +23,8 @@ public:
     /// Ends it if it still runs, and waits until it has ended.
     core::Task<void> join();
 
+    /// `start` has been called.
+    [[nodiscard]] bool started() const noexcept { return running_ || complete_ || ended_once_; }
     [[nodiscard]] bool running() const noexcept { return running_; }
     /// The whole body has been sent.
     [[nodiscard]] bool complete() const noexcept { return complete_; }
@@ -40,6 +42,7 @@ private:
     std::optional<core::Failure> failure_;
     bool chunked_;
     bool running_ = false;
+    bool ended_once_ = false;
     bool complete_ = false;
     bool ending_ = false;
 };

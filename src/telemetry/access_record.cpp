@@ -122,6 +122,7 @@ void append_json_line(std::string& out, const AccessRecord& record)
     json_number(out, R"(,"bytes_in":)", record.bytes_in);
     json_number(out, R"(,"bytes_out":)", record.bytes_out);
     out += record.stream ? R"(,"stream":true)" : R"(,"stream":false)";
+    json_text(out, R"(,"tunnel":")", record.tunnel);
     if (record.usage.present) {
         json_number(out, R"(,"input_tokens":)", record.usage.input);
         json_number(out, R"(,"output_tokens":)", record.usage.output);

@@ -15,6 +15,9 @@ constexpr std::array<std::string_view, 1> kRoute{"route"};
 constexpr std::array<std::string_view, 1> kBackend{"backend"};
 constexpr std::array<std::string_view, 1> kListener{"listener"};
 constexpr std::array<std::string_view, 1> kReason{"reason"};
+constexpr std::array<std::string_view, 1> kEnd{"end"};
+constexpr std::array<std::string_view, 1> kDirection{"direction"};
+constexpr std::array<std::string_view, 1> kRule{"rule"};
 constexpr std::array<std::string_view, 1> kResult{"result"};
 constexpr std::array<std::string_view, 1> kVersion{"version"};
 constexpr std::array<std::string_view, 2> kBackendResult{"backend", "result"};
@@ -67,6 +70,24 @@ constexpr std::array kCatalogue{
                "(part of input) or "
                "`reasoning` (part of output).",
                kBackendDirection,
+               {}},
+    MetricInfo{"llmproxy_open_tunnels", MetricType::gauge, "Tunnels of the forward proxy open now.",
+               Labels{}, Buckets{}},
+    MetricInfo{"llmproxy_tunnels_total",
+               MetricType::counter,
+               "Tunnels of the forward proxy that ended, by why: `client_closed`, "
+               "`upstream_closed`, `client_reset`, `upstream_reset`, `idle_timeout`, `drained`.",
+               kEnd,
+               {}},
+    MetricInfo{"llmproxy_tunnel_bytes_total",
+               MetricType::counter,
+               "Bytes through ended tunnels. `direction` is `from_client` or `from_upstream`.",
+               kDirection,
+               {}},
+    MetricInfo{"llmproxy_forward_refusals_total",
+               MetricType::counter,
+               "Destinations refused by the forward proxy, by the rule that did.",
+               kRule,
                {}},
     MetricInfo{"llmproxy_access_log_dropped_total", MetricType::counter,
                "Access log lines lost because the sink was slow or failed.", Labels{}, Buckets{}},

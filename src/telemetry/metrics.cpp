@@ -117,6 +117,10 @@ struct Metrics::State {
     CounterFamily upstream_connects{registry, Metric::upstream_connects};
     CounterFamily upstream_reuses{registry, Metric::upstream_reuses};
     CounterFamily tokens{registry, Metric::tokens};
+    GaugeFamily open_tunnels{registry, Metric::open_tunnels};
+    CounterFamily tunnels{registry, Metric::tunnels};
+    CounterFamily tunnel_bytes{registry, Metric::tunnel_bytes};
+    CounterFamily forward_refusals{registry, Metric::forward_refusals};
     CounterFamily access_log_dropped{registry, Metric::access_log_dropped};
     CounterFamily config_reloads{registry, Metric::config_reloads};
     GaugeFamily build_info{registry, Metric::build_info};
@@ -124,6 +128,9 @@ struct Metrics::State {
     Histogram* overhead = proxy_overhead.with({});
     Gauge* active_gauge = active_requests.with({});
     Gauge* queued_gauge = queued_requests.with({});
+    Gauge* tunnels_gauge = open_tunnels.with({});
+    Counter* bytes_from_client = tunnel_bytes.with({"from_client"});
+    Counter* bytes_from_upstream = tunnel_bytes.with({"from_upstream"});
     Counter* dropped_counter = access_log_dropped.with({});
     Counter* reload_ok = config_reloads.with({"ok"});
     Counter* reload_failed = config_reloads.with({"failed"});
@@ -134,6 +141,8 @@ struct Metrics::State {
     SeriesTable<Counter*, 128> rejection_series;
     SeriesTable<Counter*, 2048> connect_series;
     SeriesTable<Counter*, 512> reuse_series;
+    SeriesTable<Counter*, 16> tunnel_series;
+    SeriesTable<Counter*, 16> refusal_series;
 
     std::atomic<std::int64_t> active{0};
     std::mutex collect_mutex;  // one rendering at a time
@@ -236,6 +245,32 @@ void Metrics::upstream_reuse(std::string_view backend)
     state_->reuse_series
         .find({backend},
               [this](const SeriesKey& key) { return state_->upstream_reuses.with({key.first}); })
+        ->Increment();
+}
+
+void Metrics::tunnel_opened() noexcept
+{
+    state_->tunnels_gauge->Increment();
+}
+
+void Metrics::tunnel_closed(std::string_view end, std::uint64_t from_client,
+                            std::uint64_t from_upstream)
+{
+    auto& state = *state_;
+    state.tunnels_gauge->Decrement();
+    state.tunnel_series
+        .find({end}, [&state](const SeriesKey& key) { return state.tunnels.with({key.first}); })
+        ->Increment();
+    count(state.bytes_from_client, from_client);
+    count(state.bytes_from_upstream, from_upstream);
+}
+
+void Metrics::destination_refused(std::string_view rule)
+{
+    auto& state = *state_;
+    state.refusal_series
+        .find({rule},
+              [&state](const SeriesKey& key) { return state.forward_refusals.with({key.first}); })
         ->Increment();
 }
 

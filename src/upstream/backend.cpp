@@ -92,9 +92,9 @@ core::Result<BaseUrl> parse_base_url(std::string_view url)
     return out;
 }
 
-Lease::Lease(std::shared_ptr<Backend> backend, std::unique_ptr<Connection> connection,
+Lease::Lease(std::shared_ptr<ConnectionPool> pool, std::unique_ptr<Connection> connection,
              policy::AdmissionGate::Permit permit, bool reused)
-    : backend_(std::move(backend)), connection_(std::move(connection)), permit_(std::move(permit)),
+    : pool_(std::move(pool)), connection_(std::move(connection)), permit_(std::move(permit)),
       reused_(reused)
 {
 }
@@ -103,7 +103,7 @@ Lease::~Lease() = default;
 
 void Lease::keep() noexcept
 {
-    backend_->give_back(std::move(connection_));
+    pool_->give_back(std::move(connection_));
     permit_.release();
 }
 

@@ -3,12 +3,15 @@
 #include "llmproxy/auth/credentials.hpp"
 #include "llmproxy/auth/settings.hpp"
 #include "llmproxy/core/failure.hpp"
+#include "llmproxy/core/host.hpp"
 
 #include <array>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 namespace llmproxy::auth {
 
@@ -16,6 +19,8 @@ namespace llmproxy::auth {
 struct Principal {
     std::string name;   ///< the token's name, `anonymous` when nobody has to show one
     bool open = false;  ///< nothing was checked
+    /// Where the token may go by the forward proxy; null: wherever `forward.allow` says.
+    std::shared_ptr<const std::vector<core::HostPattern>> hosts;
 };
 
 /// Turns the credentials of a request into a Principal.
@@ -34,6 +39,13 @@ public:
     /// credential.
     [[nodiscard]] core::Result<Principal> authenticate(const Credentials& credentials) const;
 
+    /// Whose token the value of Proxy-Authorization shows: `Bearer <token>`, or `Basic` with the token
+    /// as user or as password (RFC 7617). No other header counts on the forward proxy: an
+    /// `Authorization` there is the origin's.
+    /// Fails with Errc::proxy_auth_required, to be answered with kProxyChallenge.
+    [[nodiscard]] core::Result<Principal>
+    authenticate_proxy(std::string_view proxy_authorization) const;
+
     /// Whether `token` is one of the configured tokens, whatever the mode.
     [[nodiscard]] bool is_own_token(std::string_view token) const;
 
@@ -50,11 +62,13 @@ private:
         bool operator()(const Digest& a, const Digest& b) const noexcept;
     };
 
+    class Search;
+
     static Digest digest_of(std::string_view token) noexcept;
-    const std::string* name_of(std::string_view token) const noexcept;
+    const Principal* holder_of(std::string_view token) const noexcept;
 
     Mode mode_;
-    std::unordered_map<Digest, std::string, DigestHash, DigestEqual> names_;
+    std::unordered_map<Digest, Principal, DigestHash, DigestEqual> holders_;
 };
 
 }  // namespace llmproxy::auth

@@ -25,4 +25,10 @@ struct Credentials {
         proxy_authorization{};  ///< `Bearer <token>`, or `Basic` with the token as user or password
 };
 
+/// The challenge of a 407 (RFC 9110, section 11.7.1), as complete field lines. Basic comes first:
+/// clients that know one scheme only know that one (RFC 7617).
+inline constexpr std::string_view kProxyChallenge =
+    "Proxy-Authenticate: Basic realm=\"llm-proxy\", charset=\"UTF-8\"\r\n"
+    "Proxy-Authenticate: Bearer realm=\"llm-proxy\"\r\n";
+
 }  // namespace llmproxy::auth

@@ -14,6 +14,7 @@ enum class Mode : std::uint8_t { token, open };
 struct StaticToken {
     std::string name;
     core::Secret token;
+    std::vector<std::string> hosts;  ///< core::HostPattern texts; empty: all of `forward.allow`
 };
 
 /// `auth:`.

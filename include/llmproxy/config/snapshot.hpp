@@ -2,6 +2,7 @@
 
 #include "llmproxy/auth/settings.hpp"
 #include "llmproxy/edge/settings.hpp"
+#include "llmproxy/handlers/settings.hpp"
 #include "llmproxy/pipeline/settings.hpp"
 #include "llmproxy/telemetry/settings.hpp"
 #include "llmproxy/upstream/settings.hpp"
@@ -23,6 +24,7 @@ struct Snapshot {
     edge::Settings server;
     pipeline::Settings pipeline;
     upstream::Settings upstream;
+    handlers::ForwardSettings forward;
     auth::Settings auth;
     telemetry::Settings logging;
 

@@ -21,6 +21,7 @@ enum class Errc : std::uint8_t {
     model_not_found,
     not_found,
     method_not_allowed,
+    proxy_auth_required,
     request_timeout,
     request_too_large,
     unsupported_encoding,

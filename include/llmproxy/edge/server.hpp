@@ -8,9 +8,11 @@
 #include "llmproxy/telemetry/metrics.hpp"
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 
 #include <memory>
 #include <string_view>
+#include <vector>
 
 namespace llmproxy::edge {
 
@@ -38,6 +40,9 @@ public:
     core::Result<void> open();
     /// The port a listener is on, for port 0 in tests; 0 if there is no such listener.
     [[nodiscard]] std::uint16_t port(std::string_view listener) const;
+
+    /// The address of each open listener, as it was bound.
+    [[nodiscard]] std::vector<boost::asio::ip::tcp::endpoint> endpoints() const;
 
     /// Timeouts, limits, trusted proxies and certificates from now on; addresses and threads stay as they are.
     /// Fails, and changes nothing, when a certificate cannot be used.

@@ -5,9 +5,11 @@
 #include "llmproxy/core/task.hpp"
 #include "llmproxy/http/body_reader.hpp"
 #include "llmproxy/http/head.hpp"
+#include "llmproxy/http/tunnel.hpp"
 #include "llmproxy/net/watchdog.hpp"
 #include "llmproxy/telemetry/access_record.hpp"
 
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -48,6 +50,8 @@ public:
     bool keep_alive = true;
     core::Errc refused = core::Errc::none;  ///< what reply_error answered with, if it was called
     bool draining = false;                  ///< say `Connection: close` and mean it
+    /// Set by a handler whose answer made the connection a tunnel: the session lets go of head and buffers, then relays.
+    std::unique_ptr<PendingTunnel> tunnel;
 
     /// Appends the next body bytes to `runs`, views valid until the next call; none at the end of the body.
     /// Sends `100 Continue` first if the client waits for it (RFC 9110, section 10.1.1).

@@ -1,9 +1,11 @@
 #pragma once
 
+#include "llmproxy/http/head.hpp"
 #include "llmproxy/net/cidr.hpp"
 
 #include <boost/asio/ip/address.hpp>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace llmproxy::http {
@@ -22,5 +24,14 @@ namespace llmproxy::http {
 [[nodiscard]] boost::asio::ip::address
 forwarded_client(const boost::asio::ip::address& peer, std::span<const std::string_view> values,
                  std::span<const net::Cidr> trusted) noexcept;
+
+/// The name of this process in Via fields (RFC 9110, section 7.6.3).
+[[nodiscard]] std::string via_pseudonym(std::string_view instance);
+
+/// Whether the Via fields name `pseudonym`: the message has passed here before.
+[[nodiscard]] bool came_through(const Fields& fields, std::string_view pseudonym) noexcept;
+
+/// Appends a Via field: what the received ones say, then `pseudonym`.
+void append_via(std::string& out, const Fields& received, std::string_view pseudonym);
 
 }  // namespace llmproxy::http

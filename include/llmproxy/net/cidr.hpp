@@ -1,9 +1,9 @@
 #pragma once
 
 #include "llmproxy/core/failure.hpp"
+#include "llmproxy/core/ip_address.hpp"
 
 #include <boost/asio/ip/address.hpp>
-#include <cstdint>
 #include <string_view>
 
 namespace llmproxy::net {
@@ -11,7 +11,7 @@ namespace llmproxy::net {
 /// `address` with an IPv4-mapped IPv6 address turned into the IPv4 address it stands for.
 [[nodiscard]] boost::asio::ip::address normalise(const boost::asio::ip::address& address) noexcept;
 
-/// A block of IP addresses, IPv4 or IPv6. Value type.
+/// A core::IpBlock that is asked about Asio's addresses. Value type.
 class Cidr {
 public:
     /// Reads `address` or `address/bits`. A mapped IPv4 block of 96 bits or more becomes an IPv4 block.
@@ -24,8 +24,7 @@ public:
     Cidr() noexcept = default;
 
 private:
-    boost::asio::ip::address base_;
-    std::uint8_t bits_ = 32;
+    core::IpBlock block_;
 };
 
 /// Whether a host as written (name or address, IPv6 also in brackets) is this machine:

@@ -2,6 +2,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace llmproxy::policy {
 
@@ -62,6 +64,14 @@ struct Settings {
     Balancing balancing = Balancing::least_pending;
 
     friend bool operator==(const Settings&, const Settings&) = default;
+};
+
+/// What of `forward:` decides where clients may go.
+struct DestinationSettings {
+    std::vector<std::string> allow;          ///< core::HostPattern texts; empty: nothing
+    std::vector<std::string> allow_private;  ///< CIDRs
+    std::vector<std::uint16_t> connect_ports{443};
+    std::vector<std::uint16_t> http_ports{80};
 };
 
 }  // namespace llmproxy::policy

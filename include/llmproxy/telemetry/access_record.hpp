@@ -58,6 +58,8 @@ struct AccessRecord {
     std::uint64_t bytes_in = 0;         ///< of the request's body
     std::uint64_t bytes_out = 0;        ///< of the answer's body
     bool stream = false;                ///< the answer was an event stream, or a tunnel
+    /// How a tunnel ended, or "open" in a line about one that lasts; empty: no tunnel. Static text.
+    std::string_view tunnel{};
     TokenUsage usage;
     ExchangeTimes times;
 };

@@ -58,6 +58,14 @@ public:
     /// A request that this program itself refused.
     void rejected(core::Errc reason);
 
+    /// A tunnel of the forward proxy begins; each call is matched by one of `tunnel_closed`.
+    void tunnel_opened() noexcept;
+    /// \param end  why; a word of a closed set.
+    void tunnel_closed(std::string_view end, std::uint64_t from_client,
+                       std::uint64_t from_upstream);
+    /// The forward proxy refused a destination. \param rule  a word of a closed set.
+    void destination_refused(std::string_view rule);
+
     /// A new connection to a backend was tried; Errc::none when it stands.
     void upstream_connect(std::string_view backend, core::Errc result);
     /// A pooled connection was used again.

@@ -47,14 +47,21 @@ struct Connection {
     net::Stream stream;
     net::Buffer buffer;
     core::SteadyTime idle_since{};
+    std::string origin;  ///< where it goes, in a pool of many origins
 };
 
-class Backend;
+/// Where a leased connection goes back to. Thread safety: may be called concurrently.
+class ConnectionPool {
+public:
+    virtual ~ConnectionPool() = default;
+    /// Takes a connection that is between two exchanges.
+    virtual void give_back(std::unique_ptr<Connection> connection) noexcept = 0;
+};
 
 /// A connection that is ours for one exchange. Destroyed without `keep`, it is closed.
 class Lease {
 public:
-    Lease(std::shared_ptr<Backend> backend, std::unique_ptr<Connection> connection,
+    Lease(std::shared_ptr<ConnectionPool> pool, std::unique_ptr<Connection> connection,
           policy::AdmissionGate::Permit permit, bool reused);
     Lease(Lease&&) noexcept = default;
     Lease& operator=(Lease&&) noexcept = default;
@@ -68,7 +75,7 @@ public:
     void keep() noexcept;
 
 private:
-    std::shared_ptr<Backend> backend_;
+    std::shared_ptr<ConnectionPool> pool_;
     std::unique_ptr<Connection> connection_;
     policy::AdmissionGate::Permit permit_;
     bool reused_;
@@ -86,12 +93,12 @@ struct Surroundings {
 ///
 /// Thread safety: every member may be called concurrently. Lifetime: shared; leases keep it alive, so a backend that a
 /// reload dropped ends with its last exchange.
-class Backend : public std::enable_shared_from_this<Backend> {
+class Backend final : public ConnectionPool, public std::enable_shared_from_this<Backend> {
 public:
     /// Reads certificates: for start-up and reload only. Fails with Errc::internal, detail for logs.
     static core::Result<std::shared_ptr<Backend>>
     make(BackendSettings settings, const Settings& shared, Surroundings surroundings);
-    ~Backend();
+    ~Backend() override;
 
     [[nodiscard]] const BackendSettings& settings() const noexcept { return settings_; }
     [[nodiscard]] const std::string& name() const noexcept { return settings_.name; }
@@ -133,13 +140,13 @@ public:
     [[nodiscard]] std::uint64_t reuses() const noexcept { return reuses_.load(); }
     [[nodiscard]] std::size_t idle() const;
 
+    void give_back(std::unique_ptr<Connection> connection) noexcept override;
+
 private:
-    friend class Lease;
     Backend(BackendSettings settings, const Settings& shared, Surroundings surroundings,
             BaseUrl url);
 
     std::unique_ptr<Connection> take_idle();
-    void give_back(std::unique_ptr<Connection> connection) noexcept;
     core::Task<core::Result<net::Stream>> open(core::Deadline total, net::Watchdog& watchdog);
     core::Result<net::Stream> open_mock();
 

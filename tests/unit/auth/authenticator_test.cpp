@@ -11,9 +11,9 @@ namespace {
 Authenticator with_tokens()
 {
     Settings settings;
-    settings.static_tokens.push_back({"alice", core::Secret("llmp_alice")});
-    settings.static_tokens.push_back({"bob", core::Secret("llmp_bob")});
-    settings.static_tokens.push_back({"nobody", core::Secret("")});
+    settings.static_tokens.push_back({"alice", core::Secret("llmp_alice"), {}});
+    settings.static_tokens.push_back({"bob", core::Secret("llmp_bob"), {}});
+    settings.static_tokens.push_back({"nobody", core::Secret(""), {}});
     return Authenticator(settings);
 }
 
@@ -83,6 +83,56 @@ TEST(Authenticator, AcceptsAnyOneOfSeveralCredentials)
     EXPECT_EQ(outcome({.authorization = "Bearer llmp_alice", .x_api_key = "llmp_bob"}), "alice");
 }
 
+/// Name, or status with what the client is told.
+std::string proxy_outcome(std::string_view value)
+{
+    const auto result = with_tokens().authenticate_proxy(value);
+    return result ? result->name
+                  : std::to_string(result.error().info().status) + " " +
+                        std::string(result.error().message());
+}
+
+TEST(Authenticator, AnswersAProxyClientWith407)
+{
+    EXPECT_EQ(proxy_outcome("Bearer llmp_alice"), "alice");
+    EXPECT_EQ(proxy_outcome("Basic bGxtcF9hbGljZTo="), "alice");  // llmp_alice:
+    EXPECT_EQ(proxy_outcome("Basic eDpsbG1wX2JvYg=="), "bob");    // x:llmp_bob
+    EXPECT_TRUE(proxy_outcome("").starts_with("407 This proxy needs a token"));
+    EXPECT_TRUE(proxy_outcome("Digest llmp_alice").starts_with("407 This proxy needs a token"));
+    for (const auto* wrong : {"Bearer llmp_alic", "Bearer llmp_alice x", "Basic bGxtcF9hbGljZQ",
+                              "Basic ====", "Basic bGxtcF9hbGljOng=", "Basic llmp_alice",
+                              "Bearer llmp_alice, Bearer llmp_bob"}) {
+        EXPECT_EQ(proxy_outcome(wrong), "407 Incorrect proxy token.") << wrong;
+    }
+}
+
+TEST(Authenticator, OffersAProxyClientBasicFirst)
+{
+    const auto basic = kProxyChallenge.find("Proxy-Authenticate: Basic realm=");
+    const auto bearer = kProxyChallenge.find("\r\nProxy-Authenticate: Bearer");
+    EXPECT_EQ(basic, 0U);
+    EXPECT_LT(basic, bearer);
+    EXPECT_TRUE(kProxyChallenge.ends_with("\r\n"));
+}
+
+TEST(Authenticator, CarriesTheHostsOfTheToken)
+{
+    Settings settings;
+    settings.static_tokens.push_back({"narrow", core::Secret("n"), {"a.test", "*.b.test:8443"}});
+    settings.static_tokens.push_back({"wide", core::Secret("w"), {}});
+    settings.static_tokens.push_back({"broken", core::Secret("x"), {"a.*"}});
+    const Authenticator auth(settings);
+    const auto narrow = auth.authenticate_proxy("Bearer n");
+    ASSERT_TRUE(narrow && narrow->hosts);
+    ASSERT_EQ(narrow->hosts->size(), 2U);
+    EXPECT_TRUE(narrow->hosts->at(0).covers(*core::Host::parse("a.test")));
+    EXPECT_EQ(narrow->hosts->at(1).port(), 8443);
+    EXPECT_EQ(auth.authenticate_proxy("Bearer w")->hosts, nullptr);
+    const auto broken = auth.authenticate_proxy("Bearer x");
+    ASSERT_TRUE(broken && broken->hosts);
+    EXPECT_TRUE(broken->hosts->empty());  // covers nothing
+}
+
 TEST(Authenticator, NeverEchoesTheCredential)
 {
     const auto result = with_tokens().authenticate({.authorization = "Bearer canary-4711"});
@@ -98,12 +148,13 @@ TEST(Authenticator, LetsEveryoneInWhenOpen)
 {
     Settings settings;
     settings.mode = Mode::open;
-    settings.static_tokens.push_back({"alice", core::Secret("llmp_alice")});
+    settings.static_tokens.push_back({"alice", core::Secret("llmp_alice"), {}});
     const Authenticator open(settings);
     const auto result = open.authenticate({.authorization = "Bearer whatever"});
     ASSERT_TRUE(result);
     EXPECT_EQ(result.value().name, "anonymous");
     EXPECT_TRUE(result.value().open);
+    EXPECT_TRUE(open.authenticate_proxy("").value().open);
     EXPECT_TRUE(open.is_own_token("llmp_alice"));
 }
 

@@ -181,6 +181,27 @@ const Broken kBroken[]{
      "f:1:41: auth.static_tokens[0].token: expected the environment variable NO_SUCH to be set"},
     {"token_twice", "auth: {static_tokens: [{name: a, token: t}, {name: b, token: t}]}\n",
      "f:1:55: auth.static_tokens[1].token: expected a token that no other entry has"},
+    {"token_hosts", "auth: {static_tokens: [{name: a, token: t, hosts: [a.b, \"a.*\"]}]}\n",
+     "f:1:57: auth.static_tokens[0].hosts[1]: expected '*' alone or as the whole first label, as "
+     "in "
+     "*.example.com; got \"a.*\""},
+    {"forward_pattern", "forward:\n  allow: [a.b, \"https://a.b\"]\n",
+     "f:2:16: forward.allow[1]: expected a port from 1 to 65535 after the colon (IPv6 addresses in "
+     "brackets); got \"https://a.b\""},
+    {"forward_pattern_path", "forward: {allow: [a.b/c]}\n",
+     "f:1:19: forward.allow[0]: expected host[:port], *.domain[:port], address or [IPv6 address]; "
+     "it has a character that no host name may have; got a.b/c"},
+    {"forward_pattern_not_a_list", "forward: {allow: a.b}\n",
+     "f:1:18: forward.allow: expected a list of texts; got a.b"},
+    {"forward_private", "forward: {allow_private: [10.0.0.0/8, 10.0.0.0/33]}\n",
+     "f:1:39: forward.allow_private[1]: expected an address or a CIDR such as 10.20.0.0/16; got "
+     "10.0.0.0/33"},
+    {"forward_port", "forward: {connect_ports: [443, 0]}\n",
+     "f:1:32: forward.connect_ports[1]: expected a list of ports from 1 to 65535; got \"0\""},
+    {"forward_port_name", "forward: {http_ports: [http]}\n",
+     "f:1:24: forward.http_ports[0]: expected a list of ports from 1 to 65535; got http"},
+    {"forward_idle_timeout", "forward: {idle_timeout: 0s}\n",
+     "f:1:25: forward.idle_timeout: expected a duration from 1ms to 720h with a unit"},
 };
 
 INSTANTIATE_TEST_SUITE_P(AcceptanceList, BrokenConfig, testing::ValuesIn(kBroken),

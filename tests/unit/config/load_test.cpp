@@ -75,6 +75,27 @@ TEST(Load, AgreesWithTheDefaultsOfTheSettings)
               effective_yaml(*must_load("backends: [{name: a, provider: mock}]")));
 }
 
+TEST(Load, ForwardsNowhereByDefault)
+{
+    const auto snapshot = must_load("server: {listeners: [{name: a, address: \"127.0.0.1:1\", "
+                                    "serve: [forward]}]}");
+    const auto& destinations = snapshot->forward.destinations;
+    EXPECT_TRUE(destinations.allow.empty());
+    EXPECT_TRUE(destinations.allow_private.empty());
+    EXPECT_EQ(destinations.connect_ports, std::vector<std::uint16_t>{443});
+    EXPECT_EQ(destinations.http_ports, std::vector<std::uint16_t>{80});
+    EXPECT_EQ(snapshot->forward.idle_timeout, 10min);
+    EXPECT_TRUE(warns(*snapshot, "the forward proxy will refuse every destination"));
+}
+
+TEST(Load, WarnsOfPrivateBlocksThatHoldCloudCredentials)
+{
+    EXPECT_TRUE(warns(*must_load("forward: {allow_private: [169.254.0.0/16]}"),
+                      "where clouds give out credentials"));
+    EXPECT_FALSE(warns(*must_load("forward: {allow_private: [10.0.0.0/8]}"),
+                       "where clouds give out credentials"));
+}
+
 TEST(Load, FillsEverySection)
 {
     const auto snapshot = must_load(R"(
@@ -104,7 +125,14 @@ backends:
     inject_usage: off
     mock: {latency: 20ms, chunk_interval: 1ms, chunks: 3, error_rate: 0.25, error_status: 429}
 default_backend: a_1-b
-auth: {mode: token, static_tokens: [{name: ci, token: t}]}
+forward:
+  allow: ["a.b:8443", "*.c"]
+  allow_private: [10.0.0.0/8]
+  connect_ports: [443, 8443]
+  http_ports: []
+  idle_timeout: 30s
+  progress_interval: 1m
+auth: {mode: token, static_tokens: [{name: ci, token: t, hosts: ["*.c"]}]}
 logging: {level: debug, format: text, path: /log, access_log: {enabled: no, format: envoy, path: a}}
 )");
 
@@ -134,6 +162,15 @@ logging: {level: debug, format: text, path: /log, access_log: {enabled: no, form
     EXPECT_EQ(backend.mock, (upstream::MockSettings{20ms, 1ms, 3, 0.25, 429}));
     EXPECT_EQ(snapshot->pipeline.default_backend, "a_1-b");
     EXPECT_EQ(snapshot->auth.static_tokens.at(0).token.reveal(), "t");
+    const auto& destinations = snapshot->forward.destinations;
+    EXPECT_EQ(destinations.allow, (std::vector<std::string>{"a.b:8443", "*.c"}));
+    EXPECT_EQ(destinations.allow_private, std::vector<std::string>{"10.0.0.0/8"});
+    EXPECT_EQ(destinations.connect_ports, (std::vector<std::uint16_t>{443, 8443}));
+    EXPECT_TRUE(destinations.http_ports.empty());
+    EXPECT_EQ(snapshot->forward.idle_timeout, 30s);
+    EXPECT_EQ(snapshot->forward.progress_interval, 1min);
+    EXPECT_EQ(snapshot->auth.static_tokens.at(0).hosts, std::vector<std::string>{"*.c"});
+    EXPECT_NE(effective_yaml(*snapshot).find("connect_ports: [443, 8443]"), std::string::npos);
     EXPECT_EQ(snapshot->logging.level, telemetry::Level::debug);
     EXPECT_EQ(snapshot->logging.format, telemetry::LogFormat::text);
     EXPECT_FALSE(snapshot->logging.access_log.enabled);

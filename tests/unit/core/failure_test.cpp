@@ -22,6 +22,7 @@ constexpr Row kContract[] = {
     {Errc::destination_not_allowed, 403, "permission_error", "destination_not_allowed"},
     {Errc::route_not_allowed, 403, "permission_error", "route_not_allowed"},
     {Errc::model_not_found, 404, "invalid_request_error", "model_not_found"},
+    {Errc::proxy_auth_required, 407, "invalid_request_error", "proxy_authentication_required"},
     {Errc::request_timeout, 408, "timeout_error", "request_timeout"},
     {Errc::request_too_large, 413, "invalid_request_error", "request_too_large"},
     {Errc::unsupported_encoding, 415, "invalid_request_error", "unsupported_encoding"},

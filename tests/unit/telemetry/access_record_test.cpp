@@ -39,6 +39,7 @@ AccessRecord full_record()
     record.bytes_in = 512;
     record.bytes_out = 90;
     record.stream = true;
+    record.tunnel = "client_reset";
     record.usage = {true, 10, 20, 3, 4};
     record.times = {1'234'567us, 200'001us, 45us, 0us};
     return record;
@@ -65,7 +66,7 @@ constexpr const char* kFullJson =
     R"("route":"chat_completions","model":"gpt-4o","token":"alice","backend":"openai",)"
     R"("upstream":"203.0.113.9:443","status":502,"outcome":"upstream_reset",)"
     R"("error":"eof after 12 bytes","attempts":1,"bytes_in":512,"bytes_out":90,"stream":true,)"
-    R"("input_tokens":10,"output_tokens":20,"cached_tokens":3,"reasoning_tokens":4,)"
+    R"("tunnel":"client_reset","input_tokens":10,"output_tokens":20,"cached_tokens":3,"reasoning_tokens":4,)"
     R"("duration_ms":1234.567,"upstream_first_byte_ms":200.001,"proxy_ms":0.045,"queue_ms":0.000})"
     "\n";
 

@@ -139,6 +139,9 @@ TEST(Metrics, ShowsExactlyWhatTheCatalogueNames)
     metrics.rejected(core::Errc::draining);
     metrics.upstream_connect("openai", core::Errc::none);
     metrics.upstream_reuse("openai");
+    metrics.tunnel_opened();
+    metrics.tunnel_closed("client_closed", 1, 2);
+    metrics.destination_refused("own_listener");
     std::set<std::string> shown;
     const auto text = metrics.render();
     for (std::size_t at = 0; (at = text.find("# TYPE ", at)) != std::string::npos;) {
@@ -152,6 +155,19 @@ TEST(Metrics, ShowsExactlyWhatTheCatalogueNames)
                      types.at(static_cast<std::size_t>(metric.type)));
     }
     EXPECT_EQ(shown, named);
+}
+
+TEST(Metrics, CountsTunnels)
+{
+    Metrics metrics("1");
+    metrics.tunnel_opened();
+    metrics.tunnel_opened();
+    metrics.tunnel_closed("idle_timeout", 10, 200);
+    const auto text = metrics.render();
+    EXPECT_TRUE(has_line(text, "llmproxy_open_tunnels 1"));
+    EXPECT_TRUE(has_line(text, R"(llmproxy_tunnels_total{end="idle_timeout"} 1)"));
+    EXPECT_TRUE(has_line(text, R"(llmproxy_tunnel_bytes_total{direction="from_client"} 10)"));
+    EXPECT_TRUE(has_line(text, R"(llmproxy_tunnel_bytes_total{direction="from_upstream"} 200)"));
 }
 
 TEST(Metrics, IsDocumentedByItsCatalogue)

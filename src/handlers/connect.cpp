@@ -1,0 +1,75 @@
+#include "llmproxy/handlers/forward.hpp"
+#include "llmproxy/http/target.hpp"
+#include "llmproxy/http/tunnel.hpp"
+
+#include <array>
+
+namespace llmproxy::handlers {
+namespace {
+
+using core::Errc;
+using core::Failure;
+using core::Origin;
+
+constexpr std::string_view kEstablished = "HTTP/1.1 200 Connection Established\r\n\r\n";
+
+}  // namespace
+
+core::Task<void> Connect::handle(http::Exchange& exchange)
+{
+    exchange.record.route = "connect";
+    exchange.record.path.clear();
+    exchange.record.authority = exchange.head().target;
+    auto opened = co_await open(exchange);
+    if (!opened) {
+        exchange.keep_alive = false;
+        co_await proxy_.refuse(exchange, opened.error());
+    }
+}
+
+core::Task<core::Result<void>> Connect::open(http::Exchange& exchange)
+{
+    const auto policies = proxy_.policies();
+    const auto& head = exchange.head();
+    auto principal = proxy_.admit(exchange, *policies);
+    if (!principal) {
+        co_return principal.error();
+    }
+    auto authority = http::parse_authority_form(head.target);
+    if (!authority) {
+        co_return authority.error();
+    }
+    if (head.framing.kind != http::Framing::Kind::none) {
+        co_return Failure(Errc::bad_request, Origin::client, "a body with CONNECT")
+            .say("The request is malformed: CONNECT has no body.");
+    }
+    upstream::Destination destination(std::move(authority->host), authority->port,
+                                      policy::DestinationUse::connect);
+    const auto deadline =
+        core::Deadline::after(std::chrono::steady_clock::now(), policies->connect_timeout);
+    upstream::Vetted vetted;
+    auto upstream =
+        co_await proxy_.destinations().dial(policies->destinations, std::move(destination),
+                                            std::move(principal->hosts), deadline, vetted);
+    if (!upstream) {
+        co_return proxy_.explain(exchange, upstream.error(), vetted);
+    }
+    auto& record = exchange.record;
+    record.upstream = upstream::to_text(upstream::remote_endpoint(*upstream));
+    record.attempts = 1;
+    record.times.proxy = std::chrono::steady_clock::now() - exchange.started;
+    record.status = 200;
+    record.stream = true;
+    exchange.keep_alive = false;
+    const std::array<std::string_view, 1> pieces{kEstablished};
+    auto written = co_await exchange.write(std::span<const std::string_view>(pieces));
+    if (!written) {
+        co_return written;
+    }
+    exchange.tunnel = std::make_unique<http::PendingTunnel>(std::move(*upstream), net::Buffer(),
+                                                            policies->settings.idle_timeout);
+    exchange.tunnel->progress_interval = policies->settings.progress_interval;
+    co_return core::Result<void>();
+}
+
+}  // namespace llmproxy::handlers

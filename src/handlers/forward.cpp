@@ -1,0 +1,102 @@
+#include "llmproxy/handlers/forward.hpp"
+
+#include "llmproxy/http/target.hpp"
+#include "llmproxy/net/connector.hpp"
+#include "llmproxy/pipeline/forwarding.hpp"
+
+namespace llmproxy::handlers {
+namespace {
+
+using core::Failure;
+
+/// Connections for one request, to addresses vetted for it.
+class VettedConnections final : public pipeline::OriginConnections {
+public:
+    VettedConnections(ForwardProxy& proxy, http::Exchange& exchange,
+                      std::shared_ptr<const ForwardPolicies> policies, auth::Principal principal,
+                      const http::Authority& authority)
+        : proxy_(proxy), exchange_(exchange), policies_(std::move(policies)),
+          principal_(std::move(principal)), authority_(authority), origin_(authority.to_string())
+    {
+    }
+
+    core::Task<core::Result<upstream::Lease>> lease(bool fresh) override
+    {
+        const auto deadline =
+            core::Deadline::after(std::chrono::steady_clock::now(), policies_->connect_timeout);
+        upstream::Destination destination(authority_.host, authority_.port,
+                                          policy::DestinationUse::http);
+        const auto vetted = co_await proxy_.destinations().vet(
+            policies_->destinations, std::move(destination), principal_.hosts, deadline);
+        if (!vetted.ok()) {
+            co_return proxy_.explain(exchange_, vetted.failure, vetted);
+        }
+        if (!fresh) {
+            if (auto connection = proxy_.pool().take(origin_, vetted.endpoints)) {
+                co_return take(std::move(connection), true);
+            }
+        }
+        auto stream = co_await net::connect_tcp(vetted.endpoints, deadline);
+        if (!stream) {
+            co_return proxy_.explain(exchange_, stream.error(), vetted);
+        }
+        auto connection = std::make_unique<upstream::Connection>(std::move(*stream));
+        connection->origin = origin_;
+        co_return take(std::move(connection), false);
+    }
+
+private:
+    upstream::Lease take(std::unique_ptr<upstream::Connection> connection, bool reused)
+    {
+        exchange_.record.upstream =
+            upstream::to_text(upstream::remote_endpoint(connection->stream));
+        return proxy_.pool().lease(std::move(connection), reused);
+    }
+
+    ForwardProxy& proxy_;
+    http::Exchange& exchange_;
+    std::shared_ptr<const ForwardPolicies> policies_;
+    auth::Principal principal_;
+    const http::Authority& authority_;
+    std::string origin_;
+};
+
+}  // namespace
+
+core::Task<void> Forward::handle(http::Exchange& exchange)
+{
+    exchange.record.route = "forward";
+    auto passed = co_await pass_on(exchange);
+    exchange.watchdog().watch_client(false);
+    exchange.watchdog().guard_upstream(nullptr);
+    if (!passed) {
+        co_await proxy_.refuse(exchange, passed.error());
+    }
+}
+
+core::Task<core::Result<void>> Forward::pass_on(http::Exchange& exchange)
+{
+    const auto policies = proxy_.policies();
+    const auto& head = exchange.head();
+    auto principal = proxy_.admit(exchange, *policies);
+    if (!principal) {
+        co_return principal.error();
+    }
+    auto target = http::parse_absolute_form(head.verb, head.target);
+    if (!target) {
+        co_return target.error();
+    }
+    exchange.record.authority = target->host_field();
+    exchange.record.path = target->rest.substr(0, target->rest.find('?'));
+    std::string origin_target;
+    target->append_origin_target(origin_target);
+    pipeline::ForwardRequest request(std::move(origin_target), target->host_field(),
+                                     policies->settings.idle_timeout);
+    request.progress_interval = policies->settings.progress_interval;
+    VettedConnections connections(proxy_, exchange, policies, std::move(*principal),
+                                  target->authority);
+    co_return co_await pipeline::forward_request(exchange, policies->pipeline, proxy_.via_name(),
+                                                 request, connections);
+}
+
+}  // namespace llmproxy::handlers
