@@ -10,7 +10,6 @@ using core::Origin;
 core::Task<void> answer(http::Exchange& exchange, unsigned status, std::string_view fields,
                         std::string body)
 {
-    exchange.record.bytes_out = body.size();
     auto written = co_await exchange.reply(status, fields, body);
     if (!written) {
         exchange.record.outcome = written.error().info().code;

@@ -195,8 +195,9 @@ core::Task<core::Result<void>> Exchange::reply(unsigned status, std::string_view
     }
     head += "\r\n";
     record.status = static_cast<std::uint16_t>(status);
-    const std::array<std::string_view, 2> pieces{head, head_.verb == Verb::head ? std::string_view()
-                                                                                : body};
+    const auto content = head_.verb == Verb::head ? std::string_view() : body;
+    record.bytes_out = content.size();
+    const std::array<std::string_view, 2> pieces{head, content};
     co_return co_await write(std::span<const std::string_view>(pieces));
 }
 

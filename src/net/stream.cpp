@@ -282,9 +282,13 @@ bool Stream::idle_and_alive() noexcept
         return false;
     }
     char byte = 0;
+    const auto there = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    const bool silent = there < 0 && (errno == EAGAIN || errno == EINTR);
     if (!ssl_) {
-        return ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-               (errno == EAGAIN || errno == EINTR);
+        return silent;
+    }
+    if (silent && SSL_has_pending(ssl_.get()) == 0) {
+        return true;  // without OpenSSL, which would take a buffer of 16 KiB to find that out
     }
     ERR_clear_error();
     errno = 0;

@@ -164,7 +164,8 @@ core::Task<void> Gateway::serve(http::Exchange& exchange)
     exchange.watchdog().watch_client(false);
     exchange.watchdog().guard_upstream(nullptr);
     if (!result) {
-        co_await exchange.reply_error(result.error());
+        const bool method = result.error().errc() == Errc::method_not_allowed;
+        co_await exchange.reply_error(result.error(), method ? "Allow: POST\r\n" : "");
     }
 }
 

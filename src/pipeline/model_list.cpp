@@ -187,7 +187,6 @@ core::Task<core::Result<void>> ModelList::answer(RequestContext& context)
             list["data"].push_back(std::move(model));
         }
         const auto body = list.dump();
-        exchange.record.bytes_out = body.size();
         co_return co_await exchange.reply(200, kJson, body);
     }
     const auto found = all.find(std::string(wanted));
@@ -197,7 +196,6 @@ core::Task<core::Result<void>> ModelList::answer(RequestContext& context)
             .at("model");
     }
     const auto body = found->second.dump();
-    exchange.record.bytes_out = body.size();
     co_return co_await exchange.reply(200, kJson, body);
 }
 

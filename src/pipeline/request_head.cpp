@@ -97,10 +97,12 @@ std::string compose_request_head(const RequestContext& context, const core::Secr
     if (openai::is_inference(context.route)) {
         http::append_field(out, "Accept-Encoding", "identity");
     }
+    bool authorized = false;  // by the operator's own field, which is meant to take the key's place
     for (const auto& [name, value] : backend.settings().headers) {
         http::append_field(out, name, value);
+        authorized = authorized || core::iequals(name, "authorization");
     }
-    if (!key.empty()) {
+    if (!key.empty() && !authorized) {
         core::append_all(out, "Authorization: Bearer ", key.reveal(), "\r\n");
     }
     if (context.upgrade) {

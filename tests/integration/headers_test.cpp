@@ -96,6 +96,19 @@ TEST_F(Headers, AddsTheBackendsOwn)
     EXPECT_EQ(head["openai-beta"], "v2");
 }
 
+TEST(OwnAuthorization, TakesTheKeysPlace)
+{
+    FakeBackend backend{[](Exchange& exchange) { exchange.json("{}"); }};
+    ProxyUnderTest proxy{GatewayConfig(
+        backend.url(),
+        R"(api_key: sk-backend-key, headers: { Authorization: "Token from-config" })")};
+    auto client = proxy.connect();
+    EXPECT_EQ(client.ask(chat()).status, 200);
+    const auto seen = backend.last_request();
+    EXPECT_EQ(seen.head.count("authorization"), 1U);
+    EXPECT_EQ(seen.head["authorization"], "Token from-config");
+}
+
 TEST_F(Headers, KeepsSaneRequestIds)
 {
     const auto reply = proxy.ask(chat("gpt-4o", false, "X-Request-Id: my-id.42\r\n"));
