@@ -119,10 +119,13 @@ TEST_F(Limits, IdleConnectionsHinderNobody)
 TEST_F(Limits, BytesThatAreNotHttpHurtNobody)
 {
     ProxyUnderTest proxy{GatewayConfig(backend.url())};
-    for (const std::string& junk :
-         {std::string("\x16\x03\x01\x00\x05hello", 10), std::string("\0\0\0\0", 4),
-          std::string("\r\n\r\n\r\n\r\n"), std::string("GET\r\n\r\n"),
-          std::string(100, '\xff') + "\r\n\r\n"}) {
+    std::vector<std::string> junks;
+    junks.emplace_back("\x16\x03\x01\x00\x05hello", 10);
+    junks.emplace_back("\0\0\0\0", 4);
+    junks.emplace_back("\r\n\r\n\r\n\r\n");
+    junks.emplace_back("GET\r\n\r\n");
+    junks.emplace_back(100, '\xff').append("\r\n\r\n");
+    for (const auto& junk : junks) {
         auto client = proxy.connect();
         client.send(junk);
         client.wire().half_close();
