@@ -49,10 +49,12 @@ protected:
     const std::string upwards = pattern(kBulk, 1);
     const std::string downwards = pattern(kBulk, 2);
     std::string arrived;
+    Gate served;  // the origin's thread is through with what the test looks at
     RawOrigin origin{[this](Wire& wire) {
         std::thread sender([&] { wire.send(downwards); });
         while (arrived.size() < kBulk && wire.read(arrived) == ReadEnd::data) {}
         sender.join();
+        served.open();
         wire.half_close();
     }};
 
@@ -61,6 +63,7 @@ protected:
         ASSERT_EQ(open_tunnel(client, origin.port()).status, 200);
         const auto got = exchange_all(client, upwards);
         EXPECT_TRUE(got == downwards) << got.size();
+        ASSERT_TRUE(served.wait());
         EXPECT_TRUE(arrived == upwards) << arrived.size();
         const auto line = proxy.access_line_where("route", "connect");
         EXPECT_EQ(line["bytes_in"], kBulk);
@@ -107,6 +110,7 @@ TEST_F(Bulk, TlsToTheProxy)
     EXPECT_TRUE(client.wire().send(upwards));
     std::string rest;
     EXPECT_EQ(client.wire().read(rest), ReadEnd::fin);
+    ASSERT_TRUE(served.wait());
     EXPECT_TRUE(arrived == upwards);
 }
 
