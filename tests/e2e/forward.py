@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import shutil
 import socket
 import ssl
 import threading
@@ -18,15 +19,34 @@ def quoted(items):
     return "[" + ", ".join(f'"{item}"' for item in items) + "]"
 
 
+def clean_environment(**more):
+    """Without the proxies of the machine that runs this."""
+    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")} | more
+
+
+def nobody():
+    """How to start a program that is to have no privileges; it has none anyway where this one has none."""
+    return {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def give_to_nobody(folder):
+    """Everything in `folder`, which a program started with `nobody()` may then write to."""
+    if os.geteuid() == 0:
+        for place, _, files in os.walk(folder):
+            for path in [place] + [os.path.join(place, name) for name in files]:
+                shutil.chown(path, "nobody", "nogroup")
+
+
 class ForwardDaemon(Daemon):
     """A daemon whose listener `main` is a forward proxy, TLS and plain on one port."""
 
-    def text(self, allow=(), private=LOOPBACK, forward="", address="127.0.0.1:0", server="", more=""):
+    def text(self, allow=(), private=LOOPBACK, forward="", address="127.0.0.1:0", listener="", server="",
+             more=""):
         certs = os.path.join(self.folder, "certs")
         tls = f"tls: {{ certificate: {certs}/server.crt, key: {certs}/server.key, allow_plain: true }}"
         return f"""server:
   listeners:
-    - {{ name: main, address: "{address}", serve: [forward, health], {tls} }}
+    - {{ name: main, address: "{address}", serve: [forward, health], {tls}{listener} }}
     - {{ name: ops, address: "127.0.0.1:0", serve: [metrics, health] }}
 {server}backends: []
 forward: {{ allow: {quoted(allow)}, allow_private: {quoted(private)}{forward} }}

@@ -12,15 +12,10 @@ import urllib.request
 
 import daemon as e2e
 from daemon import GUARD, wait_until
-from forward import NARROW, TOKEN, ForwardTest, echo
+from forward import NARROW, TOKEN, ForwardTest, clean_environment, echo
 
 CUT = (ConnectionResetError, ssl.SSLEOFError)  # Python's word for a reset below TLS is the latter
 HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def clean_environment(**more):
-    """Without the proxies of the machine that runs this."""
-    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")} | more
 
 
 class Clients(ForwardTest):
