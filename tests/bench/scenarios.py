@@ -99,7 +99,7 @@ class Traffic:
         """A load whose connections are open and warm, before its measured part."""
         requests = max(self._connections, int(self._requests * context.scale * share))
         load = Load(context, peer, requests=requests, connections=self._connections,
-                    warm_up=int(requests * WARM_UP) if not self._events else self._connections,
+                    warm_up=max(1, int(requests * WARM_UP)) if not self._events else self._connections,
                     seconds=context.seconds, stream=self._events, **self._options)
         try:
             load.wait_until_warm()
