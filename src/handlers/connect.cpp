@@ -1,6 +1,7 @@
 #include "llmproxy/handlers/forward.hpp"
 #include "llmproxy/http/target.hpp"
 #include "llmproxy/http/tunnel.hpp"
+#include "llmproxy/net/connector.hpp"
 
 #include <array>
 
@@ -48,9 +49,11 @@ core::Task<core::Result<void>> Connect::open(http::Exchange& exchange)
     const auto deadline =
         core::Deadline::after(std::chrono::steady_clock::now(), policies->connect_timeout);
     upstream::Vetted vetted;
-    auto upstream =
-        co_await proxy_.destinations().dial(policies->destinations, std::move(destination),
-                                            std::move(principal->hosts), deadline, vetted);
+    auto dialling = proxy_.destinations().dial(policies->destinations, std::move(destination),
+                                               std::move(principal->hosts), deadline, vetted);
+    exchange.watchdog().watch_client(true);
+    auto upstream = co_await net::connect_while_wanted(std::move(dialling), exchange.watchdog());
+    exchange.watchdog().watch_client(false);
     if (!upstream) {
         co_return proxy_.explain(exchange, upstream.error(), vetted);
     }

@@ -36,7 +36,10 @@ public:
                 co_return take(std::move(connection), true);
             }
         }
-        auto stream = co_await net::connect_tcp(vetted.endpoints, deadline);
+        auto dialling = net::connect_tcp(vetted.endpoints, deadline);
+        exchange_.watchdog().watch_client(true);
+        auto stream = co_await net::connect_while_wanted(std::move(dialling), exchange_.watchdog());
+        exchange_.watchdog().watch_client(false);
         if (!stream) {
             co_return proxy_.explain(exchange_, stream.error(), vetted);
         }

@@ -19,10 +19,9 @@ using core::Origin;
 using Dialled = std::optional<core::Result<Stream>>;
 using Verdict = Watchdog::Verdict;
 
-core::Task<void> dial(Resolver& resolver, ConnectTarget target, core::Deadline deadline,
-                      Dialled& out)
+core::Task<void> dial(core::Task<core::Result<Stream>> dialling, Dialled& out)
 {
-    out = co_await connect(resolver, std::move(target), deadline);
+    out = co_await std::move(dialling);
 }
 
 }  // namespace
@@ -30,13 +29,19 @@ core::Task<void> dial(Resolver& resolver, ConnectTarget target, core::Deadline d
 core::Task<core::Result<Stream>> connect_while_wanted(Resolver& resolver, ConnectTarget target,
                                                       core::Deadline deadline, Watchdog& watchdog)
 {
+    return connect_while_wanted(connect(resolver, std::move(target), deadline), watchdog);
+}
+
+core::Task<core::Result<Stream>> connect_while_wanted(core::Task<core::Result<Stream>> dialling,
+                                                      Watchdog& watchdog)
+{
     const auto strand = watchdog.executor();
     Dialled dialled;
     asio::steady_timer unwanted(strand, core::SteadyTime::max());
     watchdog.guard_timer(&unwanted);
     watchdog.expect(core::Deadline());
 
-    auto attempt = dial(resolver, std::move(target), deadline, dialled);
+    auto attempt = dial(std::move(dialling), dialled);
     auto connecting = asio::co_spawn(strand, std::move(attempt), asio::deferred);
     auto leaving = unwanted.async_wait(asio::deferred);
     auto race = asio::experimental::make_parallel_group(std::move(connecting), std::move(leaving));

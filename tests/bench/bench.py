@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures llm-proxy beside nginx and HAProxy over a cheap fake upstream, on loopback only.
+"""Measures llm-proxy beside nginx, HAProxy, Squid and tinyproxy over a cheap fake upstream, on loopback only.
 
 Rounds are interleaved (A B C, A B C, ...), so that a change in the machine's load meets all; the
 figures are medians over the rounds. docs/performance.md tells how to read them. Nothing here has
@@ -20,6 +20,11 @@ import time
 import peers
 import report
 import scenarios
+import tunnel_peers
+
+
+ALL_PEERS = (*peers.PEERS, *tunnel_peers.PEERS)
+PEER_NAMES = list(dict.fromkeys(peer.name for peer in ALL_PEERS))
 
 
 class Context:
@@ -57,7 +62,7 @@ def parse_arguments():
                         choices=[scenario.name for scenario in scenarios.ALL],
                         help="may be repeated: " + " ".join(s.name for s in scenarios.ALL))
     parser.add_argument("--peers", metavar="A,B", help="default: all that are installed, of "
-                        + ",".join(peer.name for peer in peers.PEERS))
+                        + ",".join(PEER_NAMES))
     parser.add_argument("--strace", action="store_true",
                         help="count system calls too, in a short round of its own")
     parser.add_argument("--json", metavar="FILE", help="write every sample and the medians here")
@@ -69,11 +74,11 @@ def parse_arguments():
 
 def choose_peers(arguments, context):
     wanted = {name.lower() for name in arguments.peers.split(",")} if arguments.peers else None
-    known = {peer.name.lower() for peer in peers.PEERS}
+    known = {peer.name.lower() for peer in ALL_PEERS}
     if wanted and not wanted <= known:
         raise peers.BenchError("no such peer: " + ", ".join(sorted(wanted - known)))
     chosen = []
-    for peer in peers.PEERS:
+    for peer in ALL_PEERS:
         if wanted and peer.name.lower() not in wanted:
             continue
         reason = peer.available(context)
@@ -106,15 +111,18 @@ def measure_all(arguments, context, chosen, wanted):
             samples.setdefault(scenario.name, {}).setdefault(peer.name, []).append(found)
             say(f"  {scenario.name:20} {peer.name:10} {time.monotonic() - started:6.1f} s")
 
+    def fit(scenario):
+        return [peer for peer in chosen if peer in scenario.contestants and peer.can(scenario.sides)]
+
     for number in range(arguments.rounds):
         say(f"round {number + 1} of {arguments.rounds}")
         for scenario in wanted:
-            for peer in chosen:
+            for peer in fit(scenario):
                 take(scenario, peer, scenario.measure)
     if arguments.strace:
         say("system calls")
         for scenario in wanted:
-            for peer in chosen:
+            for peer in fit(scenario):
                 take(scenario, peer, scenario.count_system_calls)
     return samples, failures
 
@@ -147,7 +155,10 @@ def run(arguments, directory):
     print(f"{machine['cores']} cores, {machine['cpu']}, Linux {machine['kernel']}, "
           f"load {machine['load_average']:.1f} at the start, {arguments.rounds} rounds"
           + (" (quick)" if arguments.quick else "") + "\n")
-    print(report.table(wanted, middle, [peer.name for peer in chosen]))
+    for family in (peers.PEERS, tunnel_peers.PEERS):
+        rows = [scenario for scenario in wanted if scenario.contestants is family]
+        if rows:
+            print(report.table(rows, middle, [peer.name for peer in chosen if peer in family]) + "\n")
     if arguments.json:
         with open(arguments.json, "w") as stream:
             json.dump({"machine": machine, "rounds": arguments.rounds, "quick": arguments.quick,

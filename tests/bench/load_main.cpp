@@ -8,17 +8,14 @@
 /// `warm` goes out, a line on standard input starts the measured part, and of the first part only
 /// its errors are in the report.
 ///
-/// With `--hold` every connection asks for a stream and keeps it: after the first event on each,
-/// the line `holding N` goes out, and the end of standard input ends it.
+/// With `--connect AUTHORITY` each new connection asks for a tunnel first. With `--hold` every
+/// connection asks for a stream and keeps it: after the first event on each, the line `holding N`
+/// goes out, and the end of standard input ends it.
 
+#include "load_client.hpp"
 #include "load_plan.hpp"
 #include "load_report.hpp"
-#include "message_parser.hpp"
 #include "options.hpp"
-#include "socket.hpp"
-
-#include <sys/epoll.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -26,6 +23,8 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <sys/epoll.h>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -39,17 +38,6 @@ constexpr std::int64_t kNanosPerMilli = 1'000'000;
 constexpr std::size_t kEnoughFailures = 1000;  // then no further request is sent
 constexpr std::uint64_t kStandardInput = ~0ULL;
 constexpr std::string_view kStamp = "\"t\":\"";
-
-struct Client {
-    Socket socket;
-    MessageParser parser{MessageParser::Kind::response};
-    std::size_t written = 0;
-    std::int64_t started = 0;
-    bool busy = false;
-    bool reused = false;
-    bool saw_event = false;
-    bool saw_done = false;
-};
 
 class Load {
 public:
@@ -160,7 +148,7 @@ private:
         if (!client.socket.is_open()) {
             return;
         }
-        if (client.written < request_.size() && client.busy) {
+        if (client.written < outgoing(client).size() && client.busy) {
             flush(client);
         }
         if ((event.events & ~static_cast<unsigned>(EPOLLOUT)) != 0 && client.socket.is_open()) {
@@ -196,16 +184,22 @@ private:
                 return;
             }
             ++report_.connections;
+            client.tunnel = plan_.connect.empty() ? Client::Tunnel::none : Client::Tunnel::asked;
             watch(epoll_, client.socket.descriptor(),
                   static_cast<std::uint64_t>(&client - clients_.data()));
         }
         flush(client);
     }
 
+    [[nodiscard]] std::string_view outgoing(const Client& client) const
+    {
+        return client.tunnel == Client::Tunnel::asked ? plan_.connect : request_;
+    }
+
     void flush(Client& client)
     {
-        while (client.written < request_.size()) {
-            const std::string_view left = std::string_view(request_).substr(client.written);
+        while (client.written < outgoing(client).size()) {
+            const std::string_view left = outgoing(client).substr(client.written);
             const IoResult result = client.socket.write(left);
             if (result.status == IoStatus::closed) {
                 closed(client);
@@ -227,7 +221,7 @@ private:
                 return;
             }
             if (result.status == IoStatus::again) {
-                if (client.busy && client.written < request_.size()) {
+                if (client.busy && client.written < outgoing(client).size()) {
                     flush(client);  // the handshake ended with what was just read
                 }
                 return;
@@ -246,6 +240,17 @@ private:
     /// False once the socket's events belong to a next request or to nobody.
     bool take(Client& client, std::string_view data, std::int64_t arrival)
     {
+        if (client.tunnel == Client::Tunnel::asked) {
+            client.take_answer(data);
+            if (client.tunnel == Client::Tunnel::refused) {
+                finish(client, "no tunnel");
+                return false;
+            }
+            if (client.tunnel == Client::Tunnel::open) {
+                flush(client);
+            }
+            return client.socket.is_open();
+        }
         const auto taken = client.parser.feed(data);
         if (!client.busy || !taken || *taken < data.size()) {
             client.socket.close();
@@ -384,10 +389,11 @@ private:
 int main(int count, char** arguments)
 {
     using namespace llmproxy::bench;
-    const Options options(count, arguments,
-                          "port ca name path model warm-model token connections warm-up requests "
-                          "seconds stagger-us",
-                          "new-connection stream hold");
+    const Options options(
+        count, arguments,
+        "port ca name path model warm-model token connect upload connections warm-up requests "
+        "seconds stagger-us",
+        "new-connection stream hold");
     prepare_process();
     const auto load = std::make_unique<Load>(make_plan(options));
     std::puts(load->run().to_json().c_str());

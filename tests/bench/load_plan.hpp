@@ -15,6 +15,7 @@ struct Plan {
     std::uint16_t port = 0;
     std::optional<TlsContext> tls;
     std::string name;     // verified in the certificate
+    std::string connect;  // head of the CONNECT on each new connection; empty: none
     std::string request;  // head and body, the same each time
     std::string warm_request;
     std::size_t connections = 1;

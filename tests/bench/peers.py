@@ -121,6 +121,8 @@ class Peer:
     """One running instance of a peer. `port` is where the load goes; no child for `direct`."""
 
     name = ""
+    authority = None  # what to ask for by CONNECT
+    ends_threads = False  # a thread per connection: what ended threads used is in the ticks only
 
     def __init__(self, context, sides, for_events):
         self.sides = sides
@@ -141,6 +143,12 @@ class Peer:
     def available(cls, context):
         """Why it cannot run, or nothing."""
         del context
+
+    @classmethod
+    def can(cls, sides):
+        """Whether it speaks what these sides do."""
+        del sides
+        return True
 
     def _start(self, context, for_events):
         raise NotImplementedError

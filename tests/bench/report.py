@@ -9,6 +9,7 @@ UNITS = {
     "p50_us": "p50, us",
     "p99_us": "p99, us",
     "reuse_percent": "upstream connections reused, %",
+    "cpu_ms_per_gb": "CPU, ms/GB",
     "cpu_us_per_piece": "CPU, us/piece",
     "calls_per_piece": "system calls/piece",
     "delay_p50_us": "delay p50, us",
@@ -19,7 +20,7 @@ UNITS = {
     "idle_pss_mib": "idle Pss, MiB",
 }
 SUBJECT = "llm-proxy"
-AGAINST = ("nginx", "HAProxy")
+AGAINST = ("nginx", "HAProxy", "Squid")
 
 
 def medians(samples):

@@ -7,6 +7,7 @@ import time
 
 import peers
 import processes
+import tunnel_peers
 
 WARM_UP = 0.2  # of a scenario's requests, at least one on each connection
 
@@ -18,6 +19,8 @@ class Load:
         command = [context.load_binary, "--port", str(peer.port), "--token", peers.TOKEN]
         if peer.client_tls():
             command += ["--ca", context.certificates.ca]
+        if peer.authority:
+            command += ["--connect", peer.authority]
         for name, value in options.items():
             if value is False:
                 continue
@@ -69,11 +72,14 @@ def run_load(context, peer, **options):
 class Traffic:
     """Requests from N connections; CPU of the peer per request and per piece, latency, reuse."""
 
+    contestants = peers.PEERS
+
     def __init__(self, name, title, sides, *, metrics, requests, connections, events=False,
-                 for_strace=0.1, **options):
+                 for_strace=0.1, bulk=0, **options):
         self.name = name
         self.title = title
         self.metrics = metrics
+        self._bulk = bulk  # bytes of a request's body or its reply's
         self.sides = sides
         self._events = events
         self._requests = requests
@@ -93,7 +99,7 @@ class Traffic:
         """A load whose connections are open and warm, before its measured part."""
         requests = max(self._connections, int(self._requests * context.scale * share))
         load = Load(context, peer, requests=requests, connections=self._connections,
-                    warm_up=int(requests * WARM_UP) if not self._events else self._connections,
+                    warm_up=max(1, int(requests * WARM_UP)) if not self._events else self._connections,
                     seconds=context.seconds, stream=self._events, **self._options)
         try:
             load.wait_until_warm()
@@ -105,10 +111,10 @@ class Traffic:
         before_all = context.upstream.statistics()
         pids = processes.family(peer.child.pid) if peer.child else []
         with self._warm_load(context, peer) as load:
-            cpu = processes.cpu_ns(pids)
+            cpu = processes.cpu_ns(pids, peer.ends_threads)
             load.go()
             report = load.finish()
-            cpu = (processes.cpu_ns(pids) - cpu) / 1000
+            cpu = (processes.cpu_ns(pids, peer.ends_threads) - cpu) / 1000
         after_all = context.upstream.statistics()
         requests = report["requests"]
         if not requests:
@@ -124,6 +130,8 @@ class Traffic:
         }
         if peer.child:
             found["cpu_us"] = cpu / requests
+            if self._bulk:
+                found["cpu_ms_per_gb"] = cpu / 1000 / (requests * self._bulk / 1e9)
         if report["pieces"]:
             found["delay_p50_us"] = report["delay_us"]["p50"]
             found["delay_p99_us"] = report["delay_us"]["p99"]
@@ -155,8 +163,16 @@ class Traffic:
         return found
 
 
+class TunnelTraffic(Traffic):
+    """The same through CONNECT."""
+
+    contestants = tunnel_peers.PEERS
+
+
 class QuietStreams:
     """Memory of N streams that have had their head and one event, and then nothing."""
+
+    contestants = peers.PEERS
 
     STREAMS = 1000
     QUIET_SECONDS = 120
@@ -202,11 +218,18 @@ class QuietStreams:
         return {}
 
 
+class QuietTunnels(QuietStreams):
+    """The same in tunnels, which then have nothing to carry."""
+
+    contestants = tunnel_peers.PEERS
+
+
 class Start:
     """Start of the process to its first answer, and its memory a moment later."""
 
     name = "start"
     title = "start"
+    contestants = peers.PEERS
     sides = peers.PLAIN
     metrics = ("start_ms", "idle_rss_mib", "idle_pss_mib")
 
@@ -261,3 +284,22 @@ ALL = (
     QuietStreams("quiet_tls", "quiet SSE stream", peers.BOTH_TLS),
     Start(),
 )
+
+BULK = 64 << 20
+CONNECT = {"requests": 6000, "connections": 16, "metrics": ("cpu_us", "calls", "rps", "p50_us"),
+           "path": "/v1/models", "new_connection": True}
+MUCH = {"requests": 48, "connections": 4, "metrics": ("cpu_ms_per_gb", "calls"), "bulk": BULK}
+DOWN = {**MUCH, "path": f"/bulk/{BULK}"}
+UP = {**MUCH, "path": "/bulk/up", "upload": BULK}
+
+TUNNELS = (
+    TunnelTraffic("connect", "connect, one GET, close", tunnel_peers.PLAIN, **CONNECT),
+    TunnelTraffic("connect_tls", "connect, one GET, close", tunnel_peers.CLIENT_TLS, **CONNECT),
+    TunnelTraffic("bulk_down", "much data to the client", tunnel_peers.PLAIN, **DOWN),
+    TunnelTraffic("bulk_down_tls", "much data to the client", tunnel_peers.CLIENT_TLS, **DOWN),
+    TunnelTraffic("bulk_up", "much data to the origin", tunnel_peers.PLAIN, **UP),
+    TunnelTraffic("bulk_up_tls", "much data to the origin", tunnel_peers.CLIENT_TLS, **UP),
+    QuietTunnels("quiet_tunnel", "quiet tunnel", tunnel_peers.PLAIN),
+    QuietTunnels("quiet_tunnel_tls", "quiet tunnel", tunnel_peers.CLIENT_TLS),
+)
+ALL += TUNNELS

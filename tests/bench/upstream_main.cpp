@@ -4,7 +4,7 @@
 /// `bench_upstream --certificate FILE --key FILE` listens on two free ports of 127.0.0.1 and
 /// prints `{"plain":PORT,"tls":PORT}` once they are open. Routes: `POST /v1/chat/completions` and
 /// `/v1/completions` (JSON, or events with `"stream":true`), `POST /v1/embeddings`,
-/// `GET /v1/models`, and `GET /stats` for what it has counted. Ends with its parent.
+/// `GET /v1/models`, `GET /bulk/BYTES` and `PUT /bulk/up` (much data either way), and `GET /stats` for what it has counted. Ends with its parent.
 
 #include "message_parser.hpp"
 #include "options.hpp"
@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -33,6 +34,8 @@ namespace {
 
 constexpr std::size_t kReadSize = 64 * 1024;
 constexpr int kBurstTurn = 16;  // events a connection may send before the others have their turn
+constexpr std::uint64_t kBulkBlock = 256 * 1024;
+constexpr std::string_view kBulk = "GET /bulk/";
 constexpr std::int64_t kNanosPerSecond = 1'000'000'000;
 
 struct Stream {
@@ -47,6 +50,7 @@ struct Connection {
     std::string unread;  // came while a stream was under way
     std::string out;
     std::size_t written = 0;
+    std::uint64_t bulk = 0;  // bytes of a bulk reply that are still to be sent
     std::optional<Stream> stream;
     bool close_after_reply = false;
     std::uint64_t serial = 0;
@@ -117,7 +121,8 @@ private:
             fire();
         } else if (Connection* connection = connections_[event.data.u64].get()) {
             const std::uint64_t serial = connection->serial;
-            if (connection->written < connection->out.size() || connection->stream) {
+            if (connection->written < connection->out.size() || connection->stream ||
+                connection->bulk > 0) {
                 advance(*connection);
             }
             if ((event.events & ~static_cast<unsigned>(EPOLLOUT)) != 0 &&
@@ -187,6 +192,9 @@ private:
                 return false;
             }
             data.remove_prefix(*taken);
+            if (connection.parser.has_head() && connection.parser.head().starts_with("PUT /bulk")) {
+                connection.parser.body().clear();
+            }
             if (connection.parser.is_complete()) {
                 answer(connection);
                 if (find(descriptor, serial) == nullptr) {
@@ -217,7 +225,14 @@ private:
             connection.out.append(embeddings_reply());
         } else if (line.starts_with("GET /stats")) {
             connection.out.append(json_reply(200, statistics()));
-        } else if (line.starts_with("GET /v1/models")) {
+        } else if (line.starts_with(kBulk)) {
+            ++counters_.requests;
+            const std::string_view size = line.substr(kBulk.size());
+            std::from_chars(size.data(), size.data() + size.size(), connection.bulk);
+            connection.out.append("HTTP/1.1 200 OK\r\nContent-Length: " +
+                                  std::to_string(connection.bulk) + "\r\n\r\n");
+        } else if (line.starts_with("GET /v1/models") || line.starts_with("PUT /bulk")) {
+            ++counters_.requests;
             connection.out.append(json_reply(200, R"({"object":"list","data":[]})"));
         } else {
             connection.out.append(json_reply(404, R"({"error":{"message":"no such route"}})"));
@@ -254,14 +269,18 @@ private:
             }
             connection.out.clear();
             connection.written = 0;
-            if (!connection.stream) {
+            if (!connection.stream && connection.bulk == 0) {
                 break;
             }
             if (++turns > kBurstTurn) {
                 eager_.emplace_back(connection.socket.descriptor(), connection.serial);
                 return;
             }
-            if (!next_piece(connection)) {
+            if (connection.bulk > 0) {
+                const auto now = std::min<std::uint64_t>(connection.bulk, kBulkBlock);
+                connection.out.append(now, 'd');
+                connection.bulk -= now;
+            } else if (!next_piece(connection)) {
                 return;
             }
         }

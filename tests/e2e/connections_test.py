@@ -8,18 +8,13 @@ import socket
 import threading
 import time
 
-from daemon import (CHAT, GUARD, DaemonTest, HeldUpstream, OpenStream, main, request_bytes, wait_until)
+from daemon import (CHAT, GUARD, DaemonTest, HeldUpstream, OpenStream, main, raise_own_limit, request_bytes,
+                    wait_until)
 
 DESCRIPTORS = 256
 IDLE = 2000
 SLOW = 200
 POOLED = 2 * 10  # two for each connection to the mock provider that pool.max_idle_per_backend lets it keep
-
-
-def raise_own_limit(wanted):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
 
 
 def few_descriptors():

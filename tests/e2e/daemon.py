@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -22,6 +23,13 @@ STREAM = '{"model":"mock-gpt","stream":true,"messages":[{"role":"user","content"
 def soak_runs(otherwise):
     """How often a test repeats itself: LLMPROXY_E2E_RUNS, which `dev.sh soak` sets, or `otherwise`."""
     return int(os.environ.get("LLMPROXY_E2E_RUNS", otherwise))
+
+
+def raise_own_limit(wanted):
+    """Lets this program have so many descriptors, if it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
 
 
 def run(*args, **more):
@@ -57,7 +65,8 @@ def make_certs(folder):
 class Daemon:
     """`llm-proxy serve`: a listener for clients, TLS and plain on one port, and one for health and metrics."""
 
-    def __init__(self, folder, limits=None, **keys):
+    def __init__(self, folder, limits=None, start=None, **keys):
+        """`limits` runs in the process before it begins, `start` is more for subprocess.Popen (a user, for one)."""
         self.folder = folder
         self.config = os.path.join(folder, "proxy.yaml")
         self.log = os.path.join(folder, "diagnostics.log")
@@ -66,7 +75,7 @@ class Daemon:
         earlier = os.path.getsize(self.log) if os.path.exists(self.log) else 0
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen([BINARY, "serve", "--config", self.config], stdout=output,
-                                            stderr=subprocess.STDOUT, preexec_fn=limits)
+                                            stderr=subprocess.STDOUT, preexec_fn=limits, **(start or {}))
         wait_until(lambda: self.listening(earlier), "start")
 
     def text(self, backends="", model="mock-gpt", mock="{}", server="", certs="certs", more=""):

@@ -260,6 +260,21 @@ TEST_F(Tunnel, AnswersWithAGatewayErrorBeforeItStands)
     EXPECT_EQ(error_code(late), "upstream_timeout");
 }
 
+TEST_F(Tunnel, IsNotDialledForAClientThatHasLeft)
+{
+    const SilentPort silent;
+    const auto config = forward_config({silent.port()}).set("timeout", "{ connect_timeout: 1h }");
+    for (const std::string& request :
+         {connect_request(silent.port()), connect_request(silent.port()) + "\x16\x03\x01",
+          absolute("GET", silent.port(), "/")}) {
+        ProxyUnderTest own{config};
+        own.connect().send(request);
+        const auto record = own.access_line_where("outcome", "client_gone");
+        ASSERT_TRUE(record.is_object()) << request;
+        EXPECT_EQ(record["status"], 499);
+    }
+}
+
 TEST_F(Tunnel, NamesALoop)
 {
     RawOrigin recorder([](Wire& wire) {
