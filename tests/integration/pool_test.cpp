@@ -52,9 +52,9 @@ TEST_F(UpstreamPool, RetriesForFreeWhenAPooledConnectionDiesUnderTheRequest)
     EXPECT_EQ(backend.request_count(), 3U);
 }
 
-TEST_F(UpstreamPool, DoesNotRetryOnAFreshConnection)
+TEST_F(UpstreamPool, RetriesForFreeOnPooledConnectionsOnly)
 {
-    ProxyUnderTest proxy{GatewayConfig(backend.url())};
+    ProxyUnderTest proxy{GatewayConfig(backend.url()).set("fallback", "{ max_retries: 0 }")};
     backend.next([](Exchange& exchange) { exchange.close(); });
     const auto reply = proxy.ask(chat());
     EXPECT_EQ(reply.status, 502);

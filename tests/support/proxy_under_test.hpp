@@ -1,5 +1,6 @@
 #pragma once
 
+#include "llmproxy/core/clock.hpp"
 #include "llmproxy/net/resolver.hpp"
 #include "support/test_ca.hpp"
 #include "support/test_client.hpp"
@@ -51,7 +52,9 @@ class ProxyUnderTest {
 public:
     /// Throws std::runtime_error, with all problems, if the configuration is refused or the daemon does not start.
     /// \param lookup  answers for the system's resolver, if given.
-    explicit ProxyUnderTest(const GatewayConfig& config, const net::Lookup& lookup = {});
+    /// \param clock  for circuits and resting keys, in place of the machine's, if given.
+    explicit ProxyUnderTest(const GatewayConfig& config, const net::Lookup& lookup = {},
+                            std::shared_ptr<const core::Clock> clock = nullptr);
     ProxyUnderTest(const ProxyUnderTest&) = delete;
     ProxyUnderTest& operator=(const ProxyUnderTest&) = delete;
     ~ProxyUnderTest();

@@ -46,7 +46,24 @@ struct BackendSettings {
     friend bool operator==(const BackendSettings&, const BackendSettings&) = default;
 };
 
-/// `pool:`, `timeout.connect_timeout`, and `backends:`.
+/// One entry of `models[].targets`.
+struct TargetSettings {
+    std::string backend;  ///< its name
+    std::string model;    ///< what the backend is asked for; empty: the public name itself
+    std::uint32_t weight = 1;
+
+    friend bool operator==(const TargetSettings&, const TargetSettings&) = default;
+};
+
+/// One entry of `models:`, a name that clients use for models of several backends.
+struct PublicModelSettings {
+    std::string name;
+    std::vector<TargetSettings> targets;
+
+    friend bool operator==(const PublicModelSettings&, const PublicModelSettings&) = default;
+};
+
+/// `pool:`, `timeout.connect_timeout`, `backends:` and `models:`.
 struct Settings {
     std::uint32_t max_connections_per_backend = 1024;
     std::uint32_t max_idle_per_backend = 0;  ///< 0: auto, clamp(backends * 5, 10, 50)
@@ -54,6 +71,7 @@ struct Settings {
     std::chrono::nanoseconds connect_timeout{
         std::chrono::seconds(10)};  ///< DNS + TCP + TLS together
     std::vector<BackendSettings> backends;
+    std::vector<PublicModelSettings> models;
 };
 
 }  // namespace llmproxy::upstream
