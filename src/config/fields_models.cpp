@@ -14,7 +14,6 @@ Field models_field()
     row.select = [](Cursor& cursor, std::size_t index) {
         cursor.model = &cursor.root->upstream.models.at(index);
     };
-    row.example_commented = true;
     return row;
 }
 

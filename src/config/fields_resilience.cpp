@@ -98,4 +98,19 @@ void add_resilience_fields(std::vector<Field>& table)
     add_circuit_fields(table);
 }
 
+void add_adaptive_timeout_fields(std::vector<Field>& table)
+{
+    table.push_back(
+        field("backends[].adaptive_timeout.enabled", Type::boolean, "false",
+              "Learn how long to wait for the head of a response: three times the recent 99th "
+              "percentile per model, at most `timeout.response_header_timeout`.")
+            .bind([](Cursor & c) -> auto& { return c.backend->adaptive_timeout.enabled; })
+            .commented("true"));
+    table.push_back(field("backends[].adaptive_timeout.floor", Type::duration, "10s",
+                          "The shortest time that is learnt.")
+                        .between(kMillisecond, kHour)
+                        .bind([](Cursor & c) -> auto& { return c.backend->adaptive_timeout.floor; })
+                        .commented("10s"));
+}
+
 }  // namespace llmproxy::config

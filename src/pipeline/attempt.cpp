@@ -27,8 +27,8 @@ void mask(std::string& body, const core::Secret& key)
 
 }  // namespace
 
-Attempt::Attempt(RequestContext& context, upstream::Lease lease, std::size_t key)
-    : context_(context), lease_(std::move(lease)), key_(key), upload_(context, lease_.stream())
+Attempt::Attempt(RequestContext& context, upstream::Lease lease)
+    : context_(context), lease_(std::move(lease)), upload_(context, lease_.stream())
 {
 }
 
@@ -54,9 +54,13 @@ core::Task<Attempt::Next> Attempt::run(bool may_retry)
     const auto took = std::chrono::steady_clock::now() - asked_;
     context_.upstream_time += took;
     if (!got) {
+        if (got.error().errc() == Errc::upstream_timeout) {
+            context_.learn_head_time(took);
+        }
         co_return no_head(got.error());
     }
     exchange.record.times.upstream_first_byte = took;
+    context_.learn_head_time(took);
     if (reply_.head.status >= 400) {
         co_return co_await refused();
     }
@@ -66,16 +70,6 @@ core::Task<Attempt::Next> Attempt::run(bool may_retry)
     relay_.emplace(context_, lease_, upload_, reply_, may_retry);
     result_ = co_await relay_->run();
     co_return note_relayed();
-}
-
-/// The circuit hears of a head below 400 once it is known that no error follows it.
-void Attempt::note_head()
-{
-    context_.circuit.head(reply_.head.status);
-    context_.backend->keys().warm(key_);
-    if (context_.policies->rules.balancing == policy::Balancing::fastest) {
-        context_.backend->load()->succeeded(context_.exchange.record.times.upstream_first_byte);
-    }
 }
 
 Attempt::Next Attempt::note_relayed()
@@ -88,7 +82,6 @@ Attempt::Next Attempt::note_relayed()
     if (!result_) {
         return cut_short(result_.error());
     }
-    note_head();
     switch (relay_->end()) {
     case Relay::End::complete: context_.circuit.completed(); break;
     case Relay::End::cut_upstream: context_.circuit.failed(); break;
@@ -102,6 +95,7 @@ core::Task<core::Result<void>> Attempt::pass_on()
     if (!has_reply()) {
         co_return failure_;
     }
+    context_.exchange.watchdog().guard_upstream(&lease_.stream());
     co_return co_await relay_->run();
 }
 
@@ -127,7 +121,7 @@ void Attempt::finish()
 /// Writes head and held body as far as the socket takes them.
 net::IoResult<void> Attempt::send_request()
 {
-    head_ = compose_request_head(context_, context_.backend->key(key_));
+    head_ = compose_request_head(context_, context_.backend->key(context_.key));
     std::size_t count = 0;
     pieces_[count++] = head_;
     if (context_.body_is_held) {
@@ -212,7 +206,7 @@ Attempt::Next Attempt::cut_short(const Failure& failure)
 core::Task<Attempt::Next> Attempt::refused()
 {
     const auto status = reply_.head.status;
-    const auto& key = context_.backend->key(key_);
+    const auto& key = context_.backend->key(context_.key);
     facts_.end = AttemptEnd::refused;
     relay_.emplace(context_, lease_, upload_, reply_, false);
     auto whole = co_await relay_->hold_error_body();
@@ -247,7 +241,7 @@ core::Task<Attempt::Next> Attempt::refused()
 core::Task<Attempt::Next> Attempt::tunnel()
 {
     auto& exchange = context_.exchange;
-    note_head();
+    context_.commit(reply_.head.status);
     result_ = co_await pass_upgrade(context_, reply_);
     if (!result_) {
         co_return Next::answered;

@@ -31,8 +31,7 @@ public:
         without_usage  ///< the backend refuses stream_options: once more without our addition, not counted
     };
 
-    /// \param key  index among the backend's keys.
-    Attempt(RequestContext& context, upstream::Lease lease, std::size_t key);
+    Attempt(RequestContext& context, upstream::Lease lease);
 
     /// \param may_retry  whether another attempt could follow.
     core::Task<Next> run(bool may_retry);
@@ -69,11 +68,9 @@ private:
     core::Task<Next> refused();
     core::Task<Next> tunnel();
     Next note_relayed();
-    void note_head();
 
     RequestContext& context_;
     upstream::Lease lease_;
-    std::size_t key_;
     Upload upload_;
     ReplyHead reply_;
     std::optional<Relay> relay_;

@@ -68,7 +68,7 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
         }
         if (lease) {
             watchdog.guard_upstream(&lease->stream());
-            attempt.emplace(context, std::move(*lease), retries.key());
+            attempt.emplace(context, std::move(*lease));
             lease.reset();
             auto came = co_await attempt->run(retries.possible());
             auto result = attempt->result();

@@ -177,6 +177,7 @@ core::Task<void> Gateway::serve(http::Exchange& exchange)
 {
     RequestContext context(exchange, policies(), via_name_);
     context.budget = &retries_;
+    context.head_times = &head_times_;
     auto result = co_await take_through_phases(context);
     exchange.watchdog().watch_client(false);
     exchange.watchdog().guard_upstream(nullptr);

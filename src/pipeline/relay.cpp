@@ -132,7 +132,7 @@ bool Relay::write_now(bool last)
     pieces_.clear();
     if (!head_sent_) {
         pieces_.push_back(head_);
-        context_.release_body();
+        context_.commit(reply_.head.status);
     }
     if (chunked_out_ && size != 0) {
         pieces_.push_back(chunk_line(size));

@@ -65,9 +65,9 @@ core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream
                                                Upload& upload, ReplyHead& out)
 {
     auto& watchdog = context.exchange.watchdog();
-    const auto limit = core::Deadline::after(std::chrono::steady_clock::now(),
-                                             context.policies->settings.response_header_timeout)
-                           .min(context.total);
+    const auto limit =
+        core::Deadline::after(std::chrono::steady_clock::now(), context.header_timeout())
+            .min(context.total);
     auto& buffer = lease.buffer();
     int interim = 0;
     std::size_t scanned = 0;

@@ -21,11 +21,38 @@ void RequestContext::take(upstream::Choice choice)
     name_backend(place->backend);
 }
 
-void RequestContext::release_body() noexcept
+void RequestContext::commit(unsigned status) noexcept
 {
     if (body_is_held) {
         std::string().swap(body);
         held.release();
+    }
+    if (!backend || status >= 400) {
+        return;
+    }
+    circuit.head(status);
+    backend->keys().warm(key);
+    if (policies->rules.balancing == policy::Balancing::fastest) {
+        backend->load()->succeeded(exchange.record.times.upstream_first_byte);
+    }
+}
+
+core::Duration RequestContext::header_timeout() const
+{
+    const auto longest = policies->settings.response_header_timeout;
+    if (!backend || !backend->settings().adaptive_timeout.enabled) {
+        return longest;
+    }
+    const auto never = longest == core::Duration(0);
+    return head_times->limit(backend->name(), exchange.record.model,
+                             backend->settings().adaptive_timeout.floor,
+                             never ? core::Duration::max() : longest);
+}
+
+void RequestContext::learn_head_time(core::Duration time)
+{
+    if (backend->settings().adaptive_timeout.enabled) {
+        head_times->record(backend->name(), exchange.record.model, time);
     }
 }
 

@@ -27,13 +27,20 @@ struct RequestContext {
     /// The request goes to this target next.
     void take(upstream::Choice choice);
     void name_backend(std::shared_ptr<upstream::Backend> chosen);
-    /// From here on nothing is sent again, so a long reply does not keep its request in memory.
-    void release_body() noexcept;
+    /// The commit point: a reply with this status begins to go to the client. From here on nothing is sent again, so a
+    /// long reply does not keep its request in memory; circuit, key and load hear of a head below 400 before the client can.
+    void commit(unsigned status) noexcept;
+
+    /// How long to wait for the head of the reply: as configured, or as learnt for this backend and model.
+    [[nodiscard]] core::Duration header_timeout() const;
+    /// A head came after `time`, or none came for so long.
+    void learn_head_time(core::Duration time);
 
     http::Exchange& exchange;
     std::shared_ptr<const Policies> policies;
     const std::string& via_name;
-    policy::RetryBudget* budget = nullptr;  ///< the gateway's
+    policy::RetryBudget* budget = nullptr;          ///< the gateway's
+    policy::AdaptiveTimeout* head_times = nullptr;  ///< the gateway's
 
     http::Target target;
     openai::Route route = openai::Route::other;
@@ -43,6 +50,7 @@ struct RequestContext {
     const upstream::Target* place = nullptr;  ///< which of them was chosen
     policy::CircuitBreaker::Permit circuit;   ///< of `backend`, for the attempt under way
     policy::BackendLoad::Pending pending;
+    std::size_t key = 0;  ///< index among the backend's keys
 
     std::string body;                           ///< inference: all of it; multipart: its first part
     std::optional<openai::RequestFacts> facts;  ///< inference routes with a body

@@ -65,7 +65,8 @@ void Retries::dispatched(const policy::RetryDecision& decision)
 {
     plan_.dispatched(decision);
     auto& keys = context_.backend->keys();
-    key_ = decision.action == Action::other_key ? keys.next(key_) : keys.next();
+    auto& key = context_.key;
+    key = decision.action == Action::other_key ? keys.next(key) : keys.next();
     context_.exchange.record.attempts = plan_.attempts();
 }
 
@@ -111,7 +112,7 @@ void Retries::note(std::string_view outcome, unsigned status, std::uint64_t sent
 {
     telemetry::AttemptRecord one;
     one.backend = context_.backend->name();
-    one.key = static_cast<std::uint32_t>(key_);
+    one.key = static_cast<std::uint32_t>(context_.key);
     one.outcome = outcome;
     one.status = static_cast<std::uint16_t>(status);
     one.waited = waited_;
@@ -132,7 +133,7 @@ policy::RetryDecision Retries::decide(const policy::AttemptFacts& facts)
     policy::RetryOptions options;
     options.replayable = facts.end == AttemptEnd::not_sent || kind_ != RequestKind::other;
     options.same_backend = keeps_permit || backend.circuit().would_admit();
-    options.other_key = backend.keys().has_other(key_);
+    options.other_key = backend.keys().has_other(context_.key);
     if (context_.targets != nullptr) {
         tried_.push_back(&backend);
         options.other_backend =
@@ -143,7 +144,7 @@ policy::RetryDecision Retries::decide(const policy::AttemptFacts& facts)
     }
     const auto decision = plan_.after(facts, options);
     if (decision.key_rest) {
-        backend.keys().cool(key_, *decision.key_rest);
+        backend.keys().cool(context_.key, *decision.key_rest);
     }
     if (keeps_permit && decision.counts) {
         report(facts);
@@ -197,11 +198,12 @@ core::Task<std::optional<RetryStop>> Retries::prepare(const policy::RetryDecisio
     if (decision.delay > core::Duration(0)) {
         co_await sleep(decision.delay);
     }
-    switch (context_.exchange.watchdog().verdict()) {
-    case Verdict::client_gone: co_return RetryStop::client_gone;
-    case Verdict::stopped:
-    case Verdict::expired: co_return RetryStop::deadline;
-    case Verdict::none: break;
+    const auto verdict = context_.exchange.watchdog().verdict();
+    if (verdict == Verdict::client_gone || verdict == Verdict::stopped) {
+        co_return RetryStop::client_gone;
+    }
+    if (context_.total.passed(std::chrono::steady_clock::now())) {
+        co_return RetryStop::deadline;
     }
     std::optional<upstream::Choice> choice;
     if (decision.action == Action::other_backend) {
@@ -280,7 +282,7 @@ core::Task<core::Result<void>> Retries::relay_kept()
     }
     bool chunked = false;
     auto text = compose_reply_head(context_, head, chunked);
-    context_.release_body();
+    context_.commit(head.status);
     context_.exchange.record.bytes_out = kept_->body.size();
     const std::array<std::string_view, 2> pieces{text, kept_->body};
     co_return co_await context_.exchange.write(std::span<const std::string_view>(pieces));

@@ -23,8 +23,6 @@ public:
 
     /// The next attempt begins.
     void dispatched(const policy::RetryDecision& decision);
-    /// Index of the key that it uses.
-    [[nodiscard]] std::size_t key() const noexcept { return key_; }
     /// Whether an attempt could follow the one under way.
     [[nodiscard]] bool possible() const noexcept;
 
@@ -58,7 +56,6 @@ private:
     policy::ThreadRandom random_;
     policy::RetryPlan plan_;
     policy::RequestKind kind_;
-    std::size_t key_ = 0;
     core::Duration waited_{0};  // before the attempt under way
     std::vector<const upstream::Backend*> tried_;
     std::unique_ptr<KeptReply> kept_;

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <atomic>
+#include <poll.h>
 #include <thread>
 
 using namespace llmproxy::test;
@@ -110,6 +111,20 @@ TEST_F(Retries, CircuitOpenWhileARetryWaitsPassesTheLastReplyOn)
     EXPECT_EQ(reply.status, 503);
     EXPECT_EQ(reply.head["x-llm-proxy-attempts"], "2");
     EXPECT_EQ(reply.head["x-should-retry"], "false");
+    EXPECT_EQ(backend.request_count(), 2U);
+}
+
+TEST_F(Retries, CircuitOpenWhileARetryWaitsPassesALongReplyOnToo)
+{
+    auto config = GatewayConfig(backend.url())
+                      .set("fallback", "{ backoff_initial_delay: 1, circuit_failure_threshold: 2 }");
+    ProxyUnderTest proxy(config, {}, clock);
+    const std::string body(300'000, 'x');
+    backend.always([body](Exchange& exchange) { exchange.reply(503, body); });
+    const auto reply = proxy.ask(chat());
+    EXPECT_EQ(reply.status, 503);
+    EXPECT_TRUE(reply.complete());
+    EXPECT_EQ(reply.body, body);
     EXPECT_EQ(backend.request_count(), 2U);
 }
 
@@ -336,4 +351,29 @@ TEST_F(Retries, LeastPendingSendsTheNextRequestToTheIdleBackend)
     }
     release.open();
     EXPECT_EQ(waiting.response().status, 200);
+}
+
+TEST_F(Retries, LearntTimeoutEndsAWaitLongBeforeTheConfiguredOne)
+{
+    GatewayConfig config(backend.url(), "adaptive_timeout: { enabled: true, floor: 100ms }");
+    ProxyUnderTest proxy(config.set("timeout", "{ response_header_timeout: 1h }"));
+    EXPECT_EQ(load(proxy, 1, 20), 0U);
+    backend.next([](Exchange& exchange) { exchange.stall(); });
+    EXPECT_EQ(error_code(proxy.ask(chat())), "upstream_timeout");
+}
+
+TEST_F(Retries, FastestLeavesASlowBackendToAFew)
+{
+    FakeBackend slow{[](Exchange& exchange) {
+        Gate never;
+        pollfd wait{never.fd(), POLLIN, 0};
+        ::poll(&wait, 1, 200);  // its own slowness
+        exchange.json("{}");
+    }};
+    GatewayConfig config(backend.url());
+    config.backend("b2", slow.url()).set("balancing", "{ policy: fastest }");
+    ProxyUnderTest proxy(config);
+    EXPECT_EQ(load(proxy, 4, 50), 0U);
+    EXPECT_LT(slow.request_count(), 60U) << "an even share were 100";
+    EXPECT_GT(slow.request_count(), 0U);
 }

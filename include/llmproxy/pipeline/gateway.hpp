@@ -4,6 +4,7 @@
 #include "llmproxy/core/task.hpp"
 #include "llmproxy/http/exchange.hpp"
 #include "llmproxy/pipeline/settings.hpp"
+#include "llmproxy/policy/adaptive_timeout.hpp"
 #include "llmproxy/policy/admission_gate.hpp"
 #include "llmproxy/policy/byte_budget.hpp"
 #include "llmproxy/policy/retry_budget.hpp"
@@ -59,6 +60,7 @@ private:
     policy::AdmissionGate admission_;
     policy::ByteBudget buffered_;
     policy::RetryBudget retries_;
+    policy::AdaptiveTimeout head_times_;
 };
 
 }  // namespace llmproxy::pipeline

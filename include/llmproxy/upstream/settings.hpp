@@ -2,6 +2,7 @@
 
 #include "llmproxy/core/secret.hpp"
 #include "llmproxy/net/settings.hpp"
+#include "llmproxy/policy/settings.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -39,6 +40,7 @@ struct BackendSettings {
     std::map<std::string, std::string> headers;
     std::string proxy;  ///< http(s)://[user:pass@]host:port, reached by CONNECT
     InjectUsage inject_usage = InjectUsage::automatic;
+    policy::AdaptiveTimeoutSettings adaptive_timeout;
     MockSettings mock;
     bool disabled =
         false;  ///< set by the loader when api_key was configured but resolved to nothing

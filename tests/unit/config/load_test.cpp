@@ -184,6 +184,7 @@ TEST(Load, FillsWhatMakesItResilient)
 backends:
   - name: a
     provider: mock
+    adaptive_timeout: {enabled: true, floor: 4s}
 balancing: {policy: fastest}
 fallback:
   max_retries: 7
@@ -200,6 +201,8 @@ fallback:
   circuit_success_threshold: 3
   circuit_open_timeout: 30
 )");
+    EXPECT_EQ(snapshot->upstream.backends.at(0).adaptive_timeout,
+              (policy::AdaptiveTimeoutSettings{true, 4s}));
     policy::Settings expected;
     expected.max_retries = 7;
     expected.backoff = {false, 250ms, 8s, 1.5, 0.25, policy::JitterMode::full};
