@@ -54,7 +54,7 @@ TEST_F(UpstreamPool, RetriesForFreeWhenAPooledConnectionDiesUnderTheRequest)
 
 TEST_F(UpstreamPool, RetriesForFreeOnPooledConnectionsOnly)
 {
-    ProxyUnderTest proxy{GatewayConfig(backend.url()).set("fallback", "{ max_retries: 0 }")};
+    ProxyUnderTest proxy{GatewayConfig(backend.url())};
     backend.next([](Exchange& exchange) { exchange.close(); });
     const auto reply = proxy.ask(chat());
     EXPECT_EQ(reply.status, 502);

@@ -116,8 +116,9 @@ TEST_F(Retries, CircuitOpenWhileARetryWaitsPassesTheLastReplyOn)
 
 TEST_F(Retries, CircuitOpenWhileARetryWaitsPassesALongReplyOnToo)
 {
-    auto config = GatewayConfig(backend.url())
-                      .set("fallback", "{ backoff_initial_delay: 1, circuit_failure_threshold: 2 }");
+    auto config =
+        GatewayConfig(backend.url())
+            .set("fallback", "{ backoff_initial_delay: 1, circuit_failure_threshold: 2 }");
     ProxyUnderTest proxy(config, {}, clock);
     const std::string body(300'000, 'x');
     backend.always([body](Exchange& exchange) { exchange.reply(503, body); });
@@ -133,7 +134,8 @@ TEST_F(Retries, RefusedKeyGivesWayToAnotherAndRests)
     backend.always([](Exchange& exchange) {
         exchange.json("{}", exchange.request().head["Authorization"] == "Bearer bad" ? 401 : 200);
     });
-    ProxyUnderTest proxy(GatewayConfig(backend.url(), "api_keys: [bad, good]"), {}, clock);
+    ProxyUnderTest proxy(
+        GatewayConfig(backend.url(), "api_keys: [bad, good]").set("fallback", kQuick), {}, clock);
     const auto first = proxy.ask(chat());
     EXPECT_EQ(first.status, 200);
     EXPECT_EQ(first.head["x-llm-proxy-attempts"], "2");

@@ -64,7 +64,7 @@ TEST_P(BadHead, Becomes502)
         exchange.raw(GetParam().bytes);
         exchange.close();
     });
-    ProxyUnderTest proxy{GatewayConfig(backend.url()).set("fallback", "{ max_retries: 0 }")};
+    ProxyUnderTest proxy{GatewayConfig(backend.url())};
     auto client = proxy.connect();
     const auto reply = client.ask(chat());
     EXPECT_EQ(reply.status, 502);
@@ -83,7 +83,7 @@ TEST_P(BadBody, NeverLooksComplete)
         exchange.raw(GetParam().bytes);
         exchange.close();
     });
-    ProxyUnderTest proxy{GatewayConfig(backend.url()).set("fallback", "{ max_retries: 0 }")};
+    ProxyUnderTest proxy{GatewayConfig(backend.url())};
     const auto reply = proxy.ask(chat());
     EXPECT_TRUE(reply.status == 502 || reply.cut())
         << reply.status << " end " << static_cast<int>(reply.end) << " " << reply.body;

@@ -19,7 +19,8 @@ class Daemon;
 
 namespace llmproxy::test {
 
-/// The configuration of a gateway under test, as YAML: what a test does not say is plain, open and loopback.
+/// The configuration of a gateway under test, as YAML: what a test does not say is plain, open and loopback, and each
+/// request makes one attempt: retries and circuits are off unless the test sets `fallback`.
 struct GatewayConfig {
     /// Listeners as YAML list items; empty: `main` (gateway, health) and `ops` (metrics, health), plain.
     std::string listeners;
