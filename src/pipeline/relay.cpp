@@ -314,6 +314,7 @@ bool Relay::end_body()
     finish_scan();
     note_usage();
     give_connection_back();
+    context_.pending = {};
     const bool by_close = reply_.head.framing.kind == Framing::Kind::until_close;
     return !by_close || !stream_ || stream_->terminal_seen() || inflater_;
 }
