@@ -75,12 +75,12 @@ struct Daemon::Parts {
 
     [[nodiscard]] upstream::Surroundings surroundings()
     {
-        return {context, *resolver, tasks, metrics};
+        return {context, *resolver, tasks, metrics, *clock, random};
     }
     core::Result<std::shared_ptr<const pipeline::Policies>>
     make_policies(const config::Snapshot& from, const upstream::Backends* before);
     core::Result<void> start();
-    std::string not_ready() const;
+    handlers::Readiness readiness() const;
     core::Task<void> drain();
     core::Task<void> finish(bool complete);
     core::Task<void> sweep();
@@ -96,6 +96,8 @@ struct Daemon::Parts {
     std::shared_ptr<const config::Snapshot> snapshot;  // as started
     std::shared_ptr<const config::Snapshot> latest = snapshot;
     net::Lookup lookup = &net::system_lookup;
+    std::shared_ptr<const core::Clock> clock = std::make_shared<core::RealClock>();
+    policy::ThreadRandom random;
     mutable std::mutex latest_mutex;
     std::mutex reload_mutex;
     asio::io_context context;
@@ -126,23 +128,36 @@ struct Daemon::Parts {
 core::Result<std::shared_ptr<const pipeline::Policies>>
 Daemon::Parts::make_policies(const config::Snapshot& from, const upstream::Backends* before)
 {
-    auto backends = upstream::Backends::make(from.upstream, surroundings(), before);
+    auto backends = upstream::Backends::make(from.upstream, from.policy, surroundings(), before);
     if (!backends) {
         return backends.error();
     }
     auto authenticator = std::make_shared<const auth::Authenticator>(from.auth);
-    return pipeline::make_policies(from.pipeline, std::move(authenticator), std::move(*backends));
+    return pipeline::make_policies(from.pipeline, from.policy, std::move(authenticator),
+                                   std::move(*backends));
 }
 
-std::string Daemon::Parts::not_ready() const
+handlers::Readiness Daemon::Parts::readiness() const
 {
+    handlers::Readiness state;
+    const auto policies = gateway->policies();
+    for (const auto& backend : policies->backends->all()) {
+        const auto circuit = backend->circuit().report();
+        state.detail += backend->name() + ": " + std::string(policy::to_string(circuit.state));
+        if (circuit.held) {
+            state.detail += ", held by an operator";
+        } else if (circuit.state == policy::CircuitState::open) {
+            const auto left = std::chrono::ceil<std::chrono::seconds>(circuit.probe_in);
+            state.detail += ", probe in " + std::to_string(left.count()) + " s";
+        }
+        state.detail += "\n";
+    }
     if (draining) {
-        return "draining";
+        state.not_ready = "draining";
+    } else if (!policies->backends->any_usable()) {
+        state.not_ready = "no usable backend";
     }
-    if (gateway->policies()->backends->all().empty()) {
-        return "no usable backend";
-    }
-    return {};
+    return state;
 }
 
 core::Result<void> Daemon::Parts::start()
@@ -173,7 +188,7 @@ core::Result<void> Daemon::Parts::start()
         into.set_queued_requests(gateway->queued());
         into.set_access_log_dropped(access_log->dropped());
     });
-    health = std::make_unique<handlers::Health>([this] { return not_ready(); });
+    health = std::make_unique<handlers::Health>([this] { return readiness(); });
     metrics_page = std::make_unique<handlers::MetricsPage>(metrics);
     openai = std::make_unique<handlers::OpenAi>(*gateway);
     routes.add(edge::Role::gateway, "/v1/", *openai);
@@ -296,6 +311,11 @@ Daemon::~Daemon()
 void Daemon::resolve_with_for_test(net::Lookup lookup)
 {
     parts_->lookup = std::move(lookup);
+}
+
+void Daemon::tell_time_for_test(std::shared_ptr<const core::Clock> clock)
+{
+    parts_->clock = std::move(clock);
 }
 
 core::Result<void> Daemon::start()

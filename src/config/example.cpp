@@ -40,8 +40,9 @@ private:
             leaf(*spec.field, spec.name, indent, off);
             return;
         }
-        whole = all_commented(spec);
-        off += whole ? "# " : "";
+        const bool all = all_commented(spec);
+        off += all && !whole ? "# " : "";
+        whole = whole || all;
         line(indent, spec.name + ":", spec.field, off);
         const bool items = spec.field != nullptr && spec.field->type == Type::items;
         dash_ = items;

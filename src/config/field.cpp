@@ -30,6 +30,8 @@ const std::vector<Field>& field_table()
         add_server_fields(rows);
         add_limit_fields(rows);
         add_backend_fields(rows);
+        add_model_fields(rows);
+        add_resilience_fields(rows);
         add_forward_fields(rows);
         add_auth_fields(rows);
         return rows;

@@ -51,6 +51,8 @@ struct Cursor {
     Snapshot* root = nullptr;
     edge::ListenerSettings* listener = nullptr;
     upstream::BackendSettings* backend = nullptr;
+    upstream::PublicModelSettings* model = nullptr;
+    upstream::TargetSettings* target = nullptr;
     auth::StaticToken* token = nullptr;
 };
 
@@ -155,6 +157,9 @@ struct Field {
 void add_server_fields(std::vector<Field>& table);
 void add_limit_fields(std::vector<Field>& table);
 void add_backend_fields(std::vector<Field>& table);
+void add_model_fields(std::vector<Field>& table);
+void add_adaptive_timeout_fields(std::vector<Field>& table);
+void add_resilience_fields(std::vector<Field>& table);
 void add_forward_fields(std::vector<Field>& table);
 void add_auth_fields(std::vector<Field>& table);
 

@@ -48,6 +48,7 @@ public:
         check_listeners();
         check_limits();
         check_backends();
+        check_models();
         check_default_backend();
         check_forward();
         check_auth();
@@ -191,6 +192,39 @@ private:
         }
     }
 
+    void check_models()
+    {
+        std::set<std::string> names;
+        const auto& models = snapshot_.upstream.models;
+        for (std::size_t i = 0; i < models.size(); ++i) {
+            check_unique(names, models[i].name, indexed("models", i, "name"));
+            const auto& targets = models[i].targets;
+            bool usable = false;
+            for (std::size_t n = 0; n < targets.size(); ++n) {
+                const auto* const backend = backend_named(targets[n].backend);
+                if (backend == nullptr) {
+                    refuse(indexed("models", i, "targets") + "[" + std::to_string(n) + "].backend",
+                           "the name of a backend; got " + yaml_text(targets[n].backend));
+                }
+                usable = usable || (backend != nullptr && !backend->disabled);
+            }
+            if (targets.empty()) {
+                refuse(indexed("models", i, "targets"), "at least one target");
+            } else if (!usable) {
+                warn(indexed("models", i, "targets"),
+                     "the model '" + models[i].name + "' has no usable backend");
+            }
+        }
+    }
+
+    [[nodiscard]] const upstream::BackendSettings* backend_named(const std::string& name) const
+    {
+        const auto& backends = snapshot_.upstream.backends;
+        const auto found = std::find_if(backends.begin(), backends.end(),
+                                        [&](const auto& one) { return one.name == name; });
+        return found == backends.end() ? nullptr : &*found;
+    }
+
     void check_base_url(const upstream::BackendSettings& backend, const std::string& key)
     {
         const bool needed = backend.provider == upstream::Provider::openai;
@@ -272,12 +306,10 @@ private:
         if (name.empty()) {
             return;
         }
-        const auto& backends = snapshot_.upstream.backends;
-        const auto found = std::find_if(backends.begin(), backends.end(),
-                                        [&](const auto& b) { return b.name == name; });
-        if (found == backends.end()) {
+        const auto* const backend = backend_named(name);
+        if (backend == nullptr) {
             refuse("default_backend", "the name of a backend; got " + yaml_text(name));
-        } else if (found->disabled) {
+        } else if (backend->disabled) {
             warn("default_backend", "names the disabled backend '" + name + "'");
         }
     }

@@ -37,14 +37,15 @@ core::Task<void> Health::handle(http::Exchange& exchange)
         co_await refuse_method(exchange);
         co_return;
     }
-    std::string reason;
+    Readiness state;
     if (exchange.head().target.starts_with("/readyz")) {
-        reason = not_ready_();
+        state = readiness_();
     }
     constexpr std::string_view kFields = "Content-Type: text/plain; charset=utf-8\r\n"
                                          "Cache-Control: no-store\r\n";
-    std::string body = reason.empty() ? "ok\n" : reason + "\n";
-    co_await answer(exchange, reason.empty() ? 200 : 503, kFields, std::move(body));
+    const bool ready = state.not_ready.empty();
+    std::string body = (ready ? "ok" : state.not_ready) + "\n" + state.detail;
+    co_await answer(exchange, ready ? 200 : 503, kFields, std::move(body));
 }
 
 core::Task<void> MetricsPage::handle(http::Exchange& exchange)

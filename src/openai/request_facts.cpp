@@ -374,6 +374,35 @@ std::optional<Splice> usage_splice(const RequestFacts& facts)
     return splice;
 }
 
+std::optional<Splice> model_splice(std::string& body, std::string_view model_json)
+{
+    json::Parser parser(body.size());
+    json::ondemand::document doc;
+    json::ondemand::object object;
+    if ((*parser).iterate(json::padded(body)).get(doc) != simdjson::SUCCESS ||
+        doc.get_object().get(object) != simdjson::SUCCESS) {
+        return std::nullopt;
+    }
+    for (auto item : object) {
+        json::ondemand::field field;
+        std::string_view key;
+        if (json::read_field(item, field, key) != simdjson::SUCCESS) {
+            return std::nullopt;
+        }
+        if (key != "model") {
+            continue;
+        }
+        const auto token = field.value().raw_json_token();
+        std::size_t length = 1;  // up to and with the quote that is not escaped
+        while (token[length] != '"') {
+            length += token[length] == '\\' ? 2 : 1;
+        }
+        return Splice{static_cast<std::size_t>(token.data() - body.data()), length + 1,
+                      std::string(model_json)};
+    }
+    return std::nullopt;
+}
+
 std::string spliced(std::string_view body, const Splice& splice)
 {
     std::string changed;

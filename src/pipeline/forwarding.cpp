@@ -21,12 +21,6 @@ using Verdict = net::Watchdog::Verdict;
 /// What one connection came to.
 enum class Next : std::uint8_t { answered, once_more };
 
-/// GET and HEAD without a body may be sent again when a pooled connection turns out to be dead.
-bool is_repeatable(const http::RequestHead& head)
-{
-    return has_no_body(head) && (head.verb == http::Verb::get || head.verb == http::Verb::head);
-}
-
 bool carries_own_token(const http::Field& field, const auth::Authenticator& authenticator)
 {
     if (field.id == FieldName::authorization) {
@@ -127,7 +121,7 @@ private:
         if (reply.head.status == 101) {
             co_return co_await tunnel(reply);
         }
-        Relay relay(context_, lease_, upload_, reply);
+        Relay relay(context_, lease_, upload_, reply, false);
         auto relayed = co_await relay.run();
         if (!relayed) {
             co_return relayed.error();
@@ -195,7 +189,7 @@ core::Task<core::Result<void>> forward_request(http::Exchange& exchange,
                  std::to_string(settings.max_upload_bytes) + " bytes.");
     }
     auto result = core::Result<Next>(Next::once_more);
-    for (bool fresh = !is_repeatable(head);; fresh = true) {
+    for (bool fresh = !is_bare(head);; fresh = true) {
         auto lease = co_await connections.lease(fresh);
         if (!lease) {
             co_return lease.error();

@@ -71,15 +71,21 @@ core::Result<void> authenticate(RequestContext& context)
     return {};
 }
 
-/// The backend for a model, or the default one for routes without a model.
+/// One of the targets for a model, or the default backend for routes without one.
 core::Result<void> choose_backend(RequestContext& context, std::optional<std::string_view> named)
 {
     const auto& backends = *context.policies->backends;
     if (named) {
         const auto model = *named;
         context.exchange.record.model = model;
-        context.backend = backends.choose(model);
-        if (!context.backend) {
+        // Only a body that is held can be given another model.
+        auto* const known = context.facts ? backends.public_model(model) : nullptr;
+        context.targets = known != nullptr ? known : &backends.by_pattern();
+        if (auto choice = context.targets->choose(model, {})) {
+            context.take(std::move(*choice));
+            return {};
+        }
+        if (!context.targets->serves(model)) {
             std::string message = "The model `";
             message.append(model.substr(0, 200))
                 .append("` does not exist or you do not have access to it.");
@@ -87,18 +93,21 @@ core::Result<void> choose_backend(RequestContext& context, std::optional<std::st
                 .say(std::move(message))
                 .at("model");
         }
-        return {};
+        return circuit_open(context, context.targets->opens_in(model));
     }
     const auto& wanted = context.policies->settings.default_backend;
-    if (!wanted.empty()) {
-        context.backend = backends.by_name(wanted);
-    } else if (backends.all().size() == 1) {
-        context.backend = backends.all().front();
-    }
-    if (!context.backend) {
+    auto only = backends.all().size() == 1 ? backends.all().front() : nullptr;
+    auto backend = wanted.empty() ? std::move(only) : backends.by_name(wanted);
+    if (!backend) {
         return Failure(Errc::not_found, Origin::self, "no default_backend for this route")
             .say("No backend is configured for this path.");
     }
+    auto circuit = backend->circuit().try_acquire();
+    if (!circuit) {
+        return circuit_open(context, backend->circuit().probe_in());
+    }
+    context.circuit = std::move(circuit);
+    context.name_backend(std::move(backend));
     return {};
 }
 
@@ -122,11 +131,13 @@ std::string_view query_model(std::string_view query)
 }  // namespace
 
 std::shared_ptr<const Policies>
-make_policies(Settings settings, std::shared_ptr<const auth::Authenticator> authenticator,
+make_policies(Settings settings, policy::Settings rules,
+              std::shared_ptr<const auth::Authenticator> authenticator,
               std::shared_ptr<const upstream::Backends> backends)
 {
     auto policies = std::make_shared<Policies>();
     policies->settings = std::move(settings);
+    policies->rules = rules;
     policies->authenticator = std::move(authenticator);
     policies->backends = std::move(backends);
     policies->models = std::make_shared<ModelList>();
@@ -137,7 +148,7 @@ Gateway::Gateway(std::shared_ptr<const Policies> policies, std::string instance)
     : policies_(std::move(policies)), via_name_(http::via_pseudonym(instance)),
       admission_(policy::AdmissionLimits{policies_->settings.max_concurrent_requests,
                                          policies_->settings.max_queued_requests}),
-      buffered_(policies_->settings.max_buffered_bytes)
+      buffered_(policies_->settings.max_buffered_bytes), retries_(policies_->rules.retry_budget)
 {
 }
 
@@ -150,6 +161,10 @@ void Gateway::replace(std::shared_ptr<const Policies> policies)
     admission_.set_limits(policy::AdmissionLimits{policies_->settings.max_concurrent_requests,
                                                   policies_->settings.max_queued_requests});
     buffered_.set_limit(policies_->settings.max_buffered_bytes);
+    retries_.configure(policies_->rules.retry_budget);
+    for (const auto& backend : policies_->backends->all()) {
+        backend->circuit().configure(policies_->rules.circuit);
+    }
 }
 
 std::shared_ptr<const Policies> Gateway::policies() const
@@ -160,12 +175,17 @@ std::shared_ptr<const Policies> Gateway::policies() const
 
 core::Task<void> Gateway::serve(http::Exchange& exchange)
 {
-    auto result = co_await take_through_phases(exchange);
+    RequestContext context(exchange, policies(), via_name_);
+    context.budget = &retries_;
+    context.head_times = &head_times_;
+    auto result = co_await take_through_phases(context);
     exchange.watchdog().watch_client(false);
     exchange.watchdog().guard_upstream(nullptr);
     if (!result) {
-        const bool method = result.error().errc() == Errc::method_not_allowed;
-        co_await exchange.reply_error(result.error(), method ? "Allow: POST\r\n" : "");
+        if (result.error().errc() == Errc::method_not_allowed) {
+            context.error_fields += "Allow: POST\r\n";
+        }
+        co_await exchange.reply_error(result.error(), context.error_fields);
     }
 }
 
@@ -186,9 +206,9 @@ Gateway::wait_in_queue(RequestContext& context)
     co_return permit;
 }
 
-core::Task<core::Result<void>> Gateway::take_through_phases(http::Exchange& exchange)
+core::Task<core::Result<void>> Gateway::take_through_phases(RequestContext& context)
 {
-    RequestContext context(exchange, policies(), via_name_);
+    auto& exchange = context.exchange;
     const auto& settings = context.policies->settings;
     context.total = core::Deadline::after(exchange.started, settings.total_timeout);
 
@@ -267,9 +287,6 @@ core::Task<core::Result<void>> Gateway::take_through_phases(http::Exchange& exch
     if (!chosen) {
         co_return chosen;
     }
-    exchange.record.backend = context.backend->name();
-    exchange.record.upstream = context.backend->address();
-
     co_return co_await run_attempts(context);
 }
 

@@ -53,7 +53,7 @@ core::Task<core::Result<std::string>> ModelList::fetch(RequestContext& context,
         for (const auto& [name, value] : backend->settings().headers) {
             http::append_field(head, name, value);
         }
-        if (const auto& key = backend->next_key(); !key.empty()) {
+        if (const auto& key = backend->key(backend->keys().next()); !key.empty()) {
             head.append("Authorization: Bearer ").append(key.reveal()).append("\r\n");
         }
         head += "\r\n";
@@ -177,8 +177,15 @@ core::Task<core::Result<void>> ModelList::answer(RequestContext& context)
         ++answered;
         all.insert((*models)->begin(), (*models)->end());
     }
-    if (answered == 0 && last) {
+    const auto& names = context.policies->backends->public_models();
+    if (answered == 0 && last && names.empty()) {
         co_return *last;
+    }
+    for (const auto& [name, targets] : names) {
+        if (!targets->all().empty()) {
+            all[name] = {
+                {"id", name}, {"object", "model"}, {"created", 0}, {"owned_by", "llm-proxy"}};
+        }
     }
     constexpr std::string_view kJson = "Content-Type: application/json\r\n";
     if (wanted.empty()) {

@@ -1,7 +1,6 @@
 #include "reply.hpp"
 
 #include "llmproxy/core/text.hpp"
-#include "llmproxy/http/forwarded.hpp"
 #include "llmproxy/openai/errors.hpp"
 
 #include <array>
@@ -18,7 +17,9 @@ using http::FieldName;
 using http::Framing;
 using Verdict = net::Watchdog::Verdict;
 
-constexpr std::size_t kMaxHeldError = 64 * 1024;
+constexpr std::size_t kMaxHeldError = policy::kMaxClassifiedBody;
+constexpr std::size_t kMaxHeldStream = std::size_t{16} * 1024;
+constexpr std::chrono::seconds kLongestHold{1};
 
 bool is_type(std::string_view content_type, std::string_view wanted)
 {
@@ -34,10 +35,29 @@ std::size_t total_size(const std::vector<std::string_view>& runs)
     return sum;
 }
 
+/// Where the first block of a stream ends: behind its blank line; 0 if it is not complete.
+std::size_t first_block_end(std::string_view stream)
+{
+    bool line_empty = false;  // a byte order mark or a first line end is no blank line of a block
+    for (std::size_t i = 0; i < stream.size(); ++i) {
+        if (stream[i] != '\n' && stream[i] != '\r') {
+            line_empty = false;
+            continue;
+        }
+        const bool crlf = stream[i] == '\r' && i + 1 < stream.size() && stream[i + 1] == '\n';
+        i += crlf ? 1 : 0;
+        if (line_empty) {
+            return i + 1;
+        }
+        line_empty = true;
+    }
+    return 0;
+}
+
 }  // namespace
 
 Relay::Relay(RequestContext& context, upstream::Lease& lease, const Upload& upload,
-             ReplyHead& reply)
+             ReplyHead& reply, bool may_retry)
     : context_(context), lease_(lease), upload_(upload), reply_(reply),
       reader_(lease.stream(), lease.buffer(), reply.head.framing,
               http::ChunkDecoder::Extensions::skip)
@@ -60,70 +80,8 @@ Relay::Relay(RequestContext& context, upstream::Lease& lease, const Upload& uplo
     } else if (is_type(type, "application/json") && reply.head.status == 200 && (plain || coding)) {
         json_.emplace();
     }
+    holding_ = may_retry && sse_ && plain && reply.head.status == 200;
     context.exchange.record.stream = sse_;
-}
-
-void Relay::compose_head()
-{
-    auto& exchange = context_.exchange;
-    const auto& request = exchange.head();
-    const auto& head = reply_.head;
-    const auto& kind = head.framing.kind;
-    const bool bodiless = kind == Framing::Kind::none;
-    chunked_out_ = (kind == Framing::Kind::chunked || kind == Framing::Kind::until_close) &&
-                   request.version == 11;
-    const bool ends_by_close = !bodiless && kind != Framing::Kind::length && !chunked_out_;
-    if (ends_by_close || exchange.draining || !request.keep_alive) {
-        exchange.keep_alive = false;
-    }
-    if (!exchange.body_done()) {
-        exchange.keep_alive = false;
-    }
-
-    head_.reserve(1000);
-    http::append_status_line(head_, head.status, head.reason);
-    const bool named = head.fields.has(FieldName::connection);
-    bool has_request_id = false;
-    for (const auto& field : head.fields) {
-        const bool dropped =
-            http::is_hop_by_hop(field) ||
-            (named && http::is_named_by_connection(head.fields, field)) ||
-            (field.id == FieldName::content_length && !bodiless && kind != Framing::Kind::length) ||
-            (field.id == FieldName::via && context_.forward);
-        if (dropped) {
-            continue;
-        }
-        has_request_id = has_request_id || core::iequals(field.name, "x-request-id");
-        http::append_field(head_, field.name, field.value);
-    }
-    const auto& record = exchange.record;
-    if (!has_request_id) {
-        http::append_field(head_, "x-request-id", record.request_id);
-    }
-    http::append_field(head_, "x-llm-proxy-request-id", record.request_id);
-    if (context_.forward) {
-        http::append_via(head_, head.fields, context_.via_name);
-    } else {
-        core::append_all(head_, "x-llm-proxy-backend: ", record.backend,
-                         "\r\nx-llm-proxy-attempts: ");
-        core::append_number(head_, record.attempts);
-        head_ += "\r\n";
-    }
-    const auto own = std::chrono::steady_clock::now() - exchange.started - context_.upstream_time;
-    head_ += "Server-Timing: proxy;dur=";
-    core::append_milliseconds(head_, own);
-    head_ += "\r\n";
-    exchange.record.times.proxy = own;
-    if (chunked_out_) {
-        http::append_field(head_, "Transfer-Encoding", "chunked");
-    }
-    if (!exchange.keep_alive) {
-        http::append_field(head_, "Connection", "close");
-    } else if (request.version == 10) {
-        http::append_field(head_, "Connection", "keep-alive");
-    }
-    head_ += "\r\n";
-    exchange.record.status = static_cast<std::uint16_t>(head.status);
 }
 
 core::Task<core::Result<bool>> Relay::hold_error_body()
@@ -174,6 +132,7 @@ bool Relay::write_now(bool last)
     pieces_.clear();
     if (!head_sent_) {
         pieces_.push_back(head_);
+        context_.commit(reply_.head.status);
     }
     if (chunked_out_ && size != 0) {
         pieces_.push_back(chunk_line(size));
@@ -238,10 +197,14 @@ core::Task<core::Result<void>> Relay::cut()
     auto& exchange = context_.exchange;
     const core::Failure failure = std::move(*trouble_);
     trouble_.reset();
+    const bool upstreams =
+        failure.origin() == Origin::upstream || failure.errc() == Errc::upstream_timeout;
+    end_ = upstreams ? End::cut_upstream : End::cut_here;
     const bool finished = stream_ && stream_->terminal_seen();
     if (failure.errc() == Errc::client_gone && finished) {
         exchange.keep_alive =
             false;  // clients stop reading at the terminal event and close: that is complete
+        end_ = End::complete;
         co_return core::Result<void>();
     }
     if (!exchange.committed()) {
@@ -272,18 +235,65 @@ core::Task<core::Result<void>> Relay::cut()
     co_return core::Result<void>();
 }
 
+bool Relay::take_runs()
+{
+    auto taken = reader_.take(runs_);
+    if (!taken) {
+        trouble_.emplace(Errc::upstream_bad_response, Origin::upstream, taken.error().detail());
+    }
+    return taken.has_value();
+}
+
 bool Relay::take_piece()
 {
     runs_.clear();
     relay_.clear();
+    if (holding_) {
+        return look_at_beginning();
+    }
     if (!held_.empty()) {
         runs_.push_back(held_);
-    } else {
-        auto taken = reader_.take(runs_);
-        if (!taken) {
-            trouble_.emplace(Errc::upstream_bad_response, Origin::upstream, taken.error().detail());
-            return false;
+    } else if (!take_runs()) {
+        return false;
+    }
+    scan();
+    return true;
+}
+
+bool Relay::look_at_beginning()
+{
+    if (!take_runs()) {
+        return false;
+    }
+    // Next to always the first block comes whole in one piece, which then needs no copy.
+    const bool one_piece = held_.empty() && runs_.size() == 1;
+    if (!one_piece) {
+        for (const auto run : runs_) {
+            held_.append(run);
         }
+        reader_.drop();
+    }
+    const auto seen = one_piece ? runs_.front() : std::string_view(held_);
+    const auto end = first_block_end(seen);
+    const auto block = end == 0 ? seen : seen.substr(0, end);
+    holding_ = end == 0 && seen.size() < kMaxHeldStream && !reader_.done();
+    if (!holding_) {
+        refusal_ = policy::classify_frame(block, {}, {});
+        if (refusal_) {
+            // Dates and hints are read only where there is an error.
+            refusal_ = policy::classify_frame(block, retry_headers(reply_.head.fields),
+                                              std::chrono::system_clock::now());
+        }
+    }
+    if (one_piece && (holding_ || refusal_)) {
+        held_ = seen;
+        reader_.drop();
+    }
+    if (holding_ || refusal_) {
+        return true;
+    }
+    if (!one_piece) {
+        runs_.assign(1, held_);
     }
     scan();
     return true;
@@ -292,7 +302,7 @@ bool Relay::take_piece()
 void Relay::drop_piece()
 {
     if (!held_.empty()) {
-        held_.clear();
+        std::string().swap(held_);
         scanned_held_ = true;
     } else {
         reader_.drop();
@@ -304,6 +314,7 @@ bool Relay::end_body()
     finish_scan();
     note_usage();
     give_connection_back();
+    context_.pending = {};
     const bool by_close = reply_.head.framing.kind == Framing::Kind::until_close;
     return !by_close || !stream_ || stream_->terminal_seen() || inflater_;
 }
@@ -311,39 +322,58 @@ bool Relay::end_body()
 core::Task<core::Result<void>> Relay::run()
 {
     const bool head_alone = sse_ || reply_.head.framing.kind != Framing::Kind::length;
-    compose_head();
+    const bool resumed = refusal_.has_value();
     while (take_piece()) {
-        const bool done = reader_.done();
-        if (done && context_.hides_usage && !relay_.empty()) {
-            // What the scanner gave out lives until its next call, which is in `end_body`.
-            if (!write_now(false)) {
-                co_await write_rest();
-            }
-            relay_.clear();
-        }
-        const bool whole = !done || trouble_ || end_body();
-        const bool due = !relay_.empty() || (!head_sent_ && (head_alone || !whole));
-        if (!trouble_ && (due || (done && whole)) && !write_now(done && whole)) {
-            co_await write_rest();
-        }
-        if (!whole && !trouble_) {
-            trouble_.emplace(Errc::upstream_reset, Origin::upstream, "no terminal event");
-        }
-        if (trouble_) {
-            break;
-        }
-        if (done) {
+        if (refusal_ && !resumed) {
             co_return core::Result<void>();
         }
-        drop_piece();
-        auto limit = core::Deadline::after(std::chrono::steady_clock::now(),
-                                           context_.policies->settings.stream_idle_timeout);
+        if (!holding_) {
+            const bool done = reader_.done();
+            if (head_.empty() && !head_sent_) {
+                head_ = compose_reply_head(context_, reply_.head, chunked_out_);
+            }
+            if (done && context_.hides_usage && !relay_.empty()) {
+                // What the scanner gave out lives until its next call, which is in `end_body`.
+                if (!write_now(false)) {
+                    co_await write_rest();
+                }
+                relay_.clear();
+            }
+            const bool whole = !done || trouble_ || end_body();
+            const bool due = !relay_.empty() || (!head_sent_ && (head_alone || !whole));
+            if (!trouble_ && (due || (done && whole)) && !write_now(done && whole)) {
+                co_await write_rest();
+            }
+            if (!whole && !trouble_) {
+                trouble_.emplace(Errc::upstream_reset, Origin::upstream, "no terminal event");
+            }
+            if (trouble_) {
+                break;
+            }
+            if (done) {
+                co_return core::Result<void>();
+            }
+            drop_piece();
+        }
+        const auto now = std::chrono::steady_clock::now();
+        auto limit = core::Deadline::after(now, context_.policies->settings.stream_idle_timeout);
         if (!(sse_ || context_.forward) || !head_sent_) {
             limit = limit.min(context_.total);
+        }
+        if (holding_) {
+            hold_until_ = hold_until_ == core::SteadyTime() ? now + kLongestHold : hold_until_;
+            limit = limit.min(core::Deadline(hold_until_));
         }
         context_.exchange.watchdog().expect(limit);
         const auto filled = co_await reader_.fill();
         if (!filled) {
+            const bool held_enough = holding_ && limit.time() == hold_until_ &&
+                                     context_.exchange.watchdog().verdict() == Verdict::expired;
+            holding_ = false;
+            if (held_enough) {
+                context_.exchange.watchdog().watch_client(true);  // the expiry has ended that
+                continue;
+            }
             note_usage();
             trouble_ = upstream_failure(filled.error());
             break;
@@ -355,7 +385,8 @@ core::Task<core::Result<void>> Relay::run()
 void Relay::give_connection_back()
 {
     // Before the last bytes are written: a client that has read them finds the connection in the pool.
-    if (reply_.head.keep_alive && reader_.ended_cleanly() && upload_.complete()) {
+    if (!returned_ && reply_.head.keep_alive && reader_.ended_cleanly() && upload_.complete()) {
+        returned_ = true;
         last_ = std::move(lease_.buffer());
         context_.exchange.watchdog().guard_upstream(nullptr);
         lease_.keep();

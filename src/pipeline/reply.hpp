@@ -6,6 +6,7 @@
 #include "llmproxy/openai/inflater.hpp"
 #include "llmproxy/openai/reply_scanner.hpp"
 #include "llmproxy/openai/stream_scanner.hpp"
+#include "llmproxy/policy/reply_classifier.hpp"
 
 #include <array>
 #include <optional>
@@ -31,25 +32,47 @@ core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream
 /// Passes a 101 on to the client: what follows is a tunnel.
 core::Task<core::Result<void>> pass_upgrade(RequestContext& context, const ReplyHead& reply);
 
+/// The fields of a reply that say when to come back.
+[[nodiscard]] policy::RetryHeaders retry_headers(const http::Fields& fields) noexcept;
+
+/// The head of the client's answer for a reply of an upstream; says in the exchange what becomes of the connection.
+/// \param chunked  set to whether the body is to be framed in chunks.
+[[nodiscard]] std::string compose_reply_head(RequestContext& context,
+                                             const http::ResponseHead& reply, bool& chunked);
+
 /// Passes a reply on to the client, piece by piece as it comes, and reads its usage beside that.
 class Relay {
 public:
-    Relay(RequestContext& context, upstream::Lease& lease, const Upload& upload, ReplyHead& reply);
+    /// How a relay ended, for the circuit of the backend.
+    enum class End : std::uint8_t { complete, cut_upstream, cut_here };
+
+    /// \param may_retry  whether an error frame first in a stream may still lead to another attempt.
+    Relay(RequestContext& context, upstream::Lease& lease, const Upload& upload, ReplyHead& reply,
+          bool may_retry);
 
     /// Relays everything. Fails only before the first byte went to the client; after it, what goes wrong cuts the
-    /// reply and stands in the record.
-    /// \param held  the beginning of the body that was read before, e.g. to mask it; nullptr for none.
+    /// reply and stands in the record. Stops before the first byte if `refusal` says why; called again it goes on.
     core::Task<core::Result<void>> run();
+    [[nodiscard]] End end() const noexcept { return end_; }
+
+    /// What the first block of the stream says if it is an error frame; nothing if it was not looked at.
+    [[nodiscard]] const std::optional<policy::ReplyVerdict>& refusal() const noexcept
+    {
+        return refusal_;
+    }
 
     /// Reads a small error body whole so that it can be looked at before it is relayed; at most 64 KiB.
     /// False: it is longer, what was read is kept and relayed first.
     core::Task<core::Result<bool>> hold_error_body();
     [[nodiscard]] std::string& held_body() noexcept { return held_; }
+    /// The reply was read to its end: gives its connection back before it is relayed or dropped.
+    void give_connection_back();
 
 private:
-    void compose_head();
-    /// Takes what has come of the body and scans it; false on trouble.
+    /// Takes what has come of the body and scans it; false on trouble. While the head is held it only looks.
     bool take_piece();
+    bool look_at_beginning();
+    bool take_runs();
     void scan();
     void drop_piece();
     /// After the last piece: usage, connection. False if the stream lacks its end.
@@ -64,7 +87,6 @@ private:
     core::Task<core::Result<void>> cut();
     core::Failure upstream_failure(const boost::system::error_code& code) const;
     void note_usage();
-    void give_connection_back();
 
     RequestContext& context_;
     upstream::Lease& lease_;
@@ -86,6 +108,11 @@ private:
     std::size_t pending_ = 0;               // body bytes among `pieces_`
     std::optional<core::Failure> trouble_;  // why the relay cannot go on
     std::array<char, 24> line_{};           // the chunk's size line
+    std::optional<policy::ReplyVerdict> refusal_;
+    core::SteadyTime hold_until_{};  // set when the first wait for a whole block begins
+    End end_ = End::complete;
+    bool returned_ = false;  // the connection, to its pool
+    bool holding_ = false;   // the head, until the first block is complete
     bool sse_ = false;
     bool chunked_out_ = false;
     bool head_sent_ = false;

@@ -1,5 +1,8 @@
 #include "reply.hpp"
 
+#include "llmproxy/core/text.hpp"
+#include "llmproxy/http/forwarded.hpp"
+
 #include <array>
 #include <boost/asio/error.hpp>
 
@@ -62,9 +65,9 @@ core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream
                                                Upload& upload, ReplyHead& out)
 {
     auto& watchdog = context.exchange.watchdog();
-    const auto limit = core::Deadline::after(std::chrono::steady_clock::now(),
-                                             context.policies->settings.response_header_timeout)
-                           .min(context.total);
+    const auto limit =
+        core::Deadline::after(std::chrono::steady_clock::now(), context.header_timeout())
+            .min(context.total);
     auto& buffer = lease.buffer();
     int interim = 0;
     std::size_t scanned = 0;
@@ -154,6 +157,93 @@ core::Task<core::Result<void>> read_reply_head(RequestContext& context, upstream
             co_return passed;
         }
     }
+}
+
+policy::RetryHeaders retry_headers(const http::Fields& fields) noexcept
+{
+    policy::RetryHeaders headers;
+    headers.retry_after_ms = fields.get("retry-after-ms");
+    headers.retry_after = fields.get("retry-after");
+    headers.reset = fields.get("x-ratelimit-reset");
+    headers.reset_requests = fields.get("x-ratelimit-reset-requests");
+    headers.reset_tokens = fields.get("x-ratelimit-reset-tokens");
+    headers.remaining_requests = fields.get("x-ratelimit-remaining-requests");
+    headers.remaining_tokens = fields.get("x-ratelimit-remaining-tokens");
+    return headers;
+}
+
+std::string compose_reply_head(RequestContext& context, const http::ResponseHead& head,
+                               bool& chunked)
+{
+    using http::FieldName;
+    using http::Framing;
+    auto& exchange = context.exchange;
+    const auto& request = exchange.head();
+    const auto& kind = head.framing.kind;
+    const bool bodiless = kind == Framing::Kind::none;
+    chunked = (kind == Framing::Kind::chunked || kind == Framing::Kind::until_close) &&
+              request.version == 11;
+    const bool ends_by_close = !bodiless && kind != Framing::Kind::length && !chunked;
+    if (ends_by_close || exchange.draining || !request.keep_alive) {
+        exchange.keep_alive = false;
+    }
+    if (!exchange.body_done()) {
+        exchange.keep_alive = false;
+    }
+
+    std::string out;
+    out.reserve(1000);
+    http::append_status_line(out, head.status, head.reason);
+    const bool named = head.fields.has(FieldName::connection);
+    const bool forbids_retry = context.forbids_client_retry && head.status >= 400;
+    bool has_request_id = false;
+    for (const auto& field : head.fields) {
+        const bool dropped =
+            http::is_hop_by_hop(field) ||
+            (named && http::is_named_by_connection(head.fields, field)) ||
+            (field.id == FieldName::content_length && !bodiless && kind != Framing::Kind::length) ||
+            (field.id == FieldName::via && context.forward);
+        if (dropped) {
+            continue;
+        }
+        if (forbids_retry && core::iequals(field.name, "x-should-retry")) {
+            continue;
+        }
+        has_request_id = has_request_id || core::iequals(field.name, "x-request-id");
+        http::append_field(out, field.name, field.value);
+    }
+    const auto& record = exchange.record;
+    if (!has_request_id) {
+        http::append_field(out, "x-request-id", record.request_id);
+    }
+    http::append_field(out, "x-llm-proxy-request-id", record.request_id);
+    if (context.forward) {
+        http::append_via(out, head.fields, context.via_name);
+    } else {
+        core::append_all(out, "x-llm-proxy-backend: ", record.backend,
+                         "\r\nx-llm-proxy-attempts: ");
+        core::append_number(out, record.attempts);
+        out += "\r\n";
+    }
+    const auto own = std::chrono::steady_clock::now() - exchange.started - context.upstream_time;
+    if (forbids_retry) {
+        out += "x-should-retry: false\r\n";
+    }
+    out += "Server-Timing: proxy;dur=";
+    core::append_milliseconds(out, own);
+    out += "\r\n";
+    exchange.record.times.proxy = own;
+    if (chunked) {
+        http::append_field(out, "Transfer-Encoding", "chunked");
+    }
+    if (!exchange.keep_alive) {
+        http::append_field(out, "Connection", "close");
+    } else if (request.version == 10) {
+        http::append_field(out, "Connection", "keep-alive");
+    }
+    out += "\r\n";
+    exchange.record.status = static_cast<std::uint16_t>(head.status);
+    return out;
 }
 
 }  // namespace llmproxy::pipeline

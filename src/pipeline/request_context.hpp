@@ -7,6 +7,8 @@
 #include "llmproxy/openai/route.hpp"
 #include "llmproxy/pipeline/gateway.hpp"
 
+#include <boost/container/static_vector.hpp>
+
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,18 +24,38 @@ struct RequestContext {
     {
     }
 
+    /// The request goes to this target next.
+    void take(upstream::Choice choice);
+    void name_backend(std::shared_ptr<upstream::Backend> chosen);
+    /// The commit point: a reply with this status begins to go to the client. From here on nothing is sent again, so a
+    /// long reply does not keep its request in memory; circuit, key and load hear of a head below 400 before the client can.
+    void commit(unsigned status) noexcept;
+
+    /// How long to wait for the head of the reply: as configured, or as learnt for this backend and model.
+    [[nodiscard]] core::Duration header_timeout() const;
+    /// A head came after `time`, or none came for so long.
+    void learn_head_time(core::Duration time);
+
     http::Exchange& exchange;
     std::shared_ptr<const Policies> policies;
     const std::string& via_name;
+    policy::RetryBudget* budget = nullptr;          ///< the gateway's
+    policy::AdaptiveTimeout* head_times = nullptr;  ///< the gateway's
 
     http::Target target;
     openai::Route route = openai::Route::other;
     core::Deadline total;  ///< total_timeout from the request's head
     std::shared_ptr<upstream::Backend> backend;
+    upstream::Targets* targets = nullptr;  ///< where else it may go; nullptr: only to that backend
+    const upstream::Target* place = nullptr;  ///< which of them was chosen
+    policy::CircuitBreaker::Permit circuit;   ///< of `backend`, for the attempt under way
+    policy::BackendLoad::Pending pending;
+    std::size_t key = 0;  ///< index among the backend's keys
 
     std::string body;                           ///< inference: all of it; multipart: its first part
     std::optional<openai::RequestFacts> facts;  ///< inference routes with a body
-    std::optional<openai::Splice> splice;       ///< what is changed in the body on its way
+    /// What is changed in the body on its way, in the order of the offsets.
+    boost::container::static_vector<openai::Splice, 2> splices;
     policy::ByteBudget::Hold held;
     bool hides_usage = false;   ///< usage was asked for by us: the client must not see its block
     bool body_is_held = false;  ///< `body` is the whole body, so it can be sent again
@@ -43,15 +65,27 @@ struct RequestContext {
     bool awaits_continue =
         false;  ///< the upload starts at the upstream's 100 (RFC 9110, section 10.1.1)
 
-    core::Duration waited{0};  ///< in queues
-    core::Duration upstream_time{0};
+    core::Duration waited{0};         ///< in queues
+    core::Duration upstream_time{0};  ///< and between attempts
+
+    bool forbids_client_retry = false;  ///< retries were made: those of an SDK would multiply them
+    std::string error_fields;           ///< further lines of an error made here
 };
+
+/// The failure of a request that no circuit lets through, and its Retry-After: when the first will, at least a second.
+[[nodiscard]] core::Failure circuit_open(RequestContext& context, core::Duration opens_in);
 
 /// Whether a method and its framing carry no body at all.
 [[nodiscard]] inline bool has_no_body(const http::RequestHead& head) noexcept
 {
     return head.framing.kind == http::Framing::Kind::none ||
            (head.framing.kind == http::Framing::Kind::length && head.framing.length == 0);
+}
+
+/// GET or HEAD without a body: may be sent twice.
+[[nodiscard]] inline bool is_bare(const http::RequestHead& head) noexcept
+{
+    return has_no_body(head) && (head.verb == http::Verb::get || head.verb == http::Verb::head);
 }
 
 /// Takes the body of an inference request into the context: what has come with the head, true if that was all of it,

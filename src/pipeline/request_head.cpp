@@ -49,8 +49,8 @@ void append_framing(std::string& out, const RequestContext& context)
     const auto& head = context.exchange.head();
     if (context.body_is_held) {
         auto size = context.body.size();
-        if (context.splice) {
-            size += context.splice->text.size() - context.splice->remove;
+        for (const auto& splice : context.splices) {
+            size += splice.text.size() - splice.remove;
         }
         http::append_field(out, "Content-Length", std::to_string(size));
     } else if (head.framing.kind == http::Framing::Kind::length) {

@@ -129,7 +129,7 @@ core::Task<void> Upload::run()
     complete_ = true;
     exchange.watchdog().watch_client(true);
     exchange.watchdog().expect(
-        core::Deadline::after(std::chrono::steady_clock::now(), settings.response_header_timeout));
+        core::Deadline::after(std::chrono::steady_clock::now(), context_.header_timeout()));
 }
 
 }  // namespace llmproxy::pipeline

@@ -39,6 +39,27 @@ void json_duration(std::string& out, std::string_view key, core::Duration value)
     }
 }
 
+/// The attempts of a request that made several.
+void json_tries(std::string& out, const std::vector<AttemptRecord>& tries)
+{
+    out += R"(,"tries":[)";
+    for (const auto& one : tries) {
+        out += &one == &tries.front() ? "{" : ",{";
+        append_text_member(out, R"("backend":")", one.backend);
+        json_number(out, R"(,"key":)", one.key);
+        json_text(out, R"(,"outcome":")", one.outcome);
+        if (one.status != 0) {
+            json_number(out, R"(,"status":)", one.status);
+        }
+        json_duration(out, R"(,"waited_ms":)", one.waited);
+        json_text(out, R"(,"circuit":")", one.circuit);
+        json_number(out, R"(,"bytes_sent":)", one.bytes_sent);
+        json_duration(out, R"(,"duration_ms":)", one.duration);
+        out += '}';
+    }
+    out += ']';
+}
+
 void envoy_quoted(std::string& out, std::string_view value)
 {
     out += " \"";
@@ -119,6 +140,9 @@ void append_json_line(std::string& out, const AccessRecord& record)
     json_text(out, R"(,"outcome":")", record.outcome);
     json_text(out, R"(,"error":")", record.error);
     json_number(out, R"(,"attempts":)", record.attempts);
+    if (!record.tries.empty()) {
+        json_tries(out, record.tries);
+    }
     json_number(out, R"(,"bytes_in":)", record.bytes_in);
     json_number(out, R"(,"bytes_out":)", record.bytes_out);
     out += record.stream ? R"(,"stream":true)" : R"(,"stream":false)";

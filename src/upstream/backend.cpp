@@ -107,8 +107,8 @@ void Lease::keep() noexcept
     permit_.release();
 }
 
-Backend::Backend(BackendSettings settings, const Settings& shared, Surroundings surroundings,
-                 BaseUrl url)
+Backend::Backend(BackendSettings settings, const Settings& shared,
+                 const policy::CircuitSettings& circuit, Surroundings surroundings, BaseUrl url)
     : settings_(std::move(settings)), surroundings_(surroundings), url_(std::move(url)),
       address_(url_.host.find(':') == std::string::npos
                    ? url_.host + ":" + std::to_string(url_.port)
@@ -116,6 +116,9 @@ Backend::Backend(BackendSettings settings, const Settings& shared, Surroundings 
       connect_timeout_(shared.connect_timeout), idle_timeout_(shared.idle_timeout),
       max_idle_(idle_cap(shared)), max_connections_(shared.max_connections_per_backend),
       gate_(policy::AdmissionLimits{max_connections_, max_connections_}),
+      circuit_(circuit, surroundings.clock),
+      load_(std::make_shared<policy::BackendLoad>(surroundings.clock)),
+      keys_(settings_.api_keys.size(), surroundings.clock),
       inject_usage_(settings_.inject_usage == InjectUsage::automatic)
 {
 }
@@ -131,8 +134,10 @@ bool Backend::can_stay(const BackendSettings& settings, const Settings& shared) 
            max_connections_ == shared.max_connections_per_backend;
 }
 
-core::Result<std::shared_ptr<Backend>>
-Backend::make(BackendSettings settings, const Settings& shared, Surroundings surroundings)
+core::Result<std::shared_ptr<Backend>> Backend::make(BackendSettings settings,
+                                                     const Settings& shared,
+                                                     const policy::CircuitSettings& circuit,
+                                                     Surroundings surroundings)
 {
     const bool mock = settings.provider == Provider::mock;
     auto url = parse_base_url(mock ? "http://mock/v1" : std::string_view(settings.base_url));
@@ -140,7 +145,7 @@ Backend::make(BackendSettings settings, const Settings& shared, Surroundings sur
         return url.error();
     }
     std::shared_ptr<Backend> backend(
-        new Backend(std::move(settings), shared, surroundings, std::move(*url)));
+        new Backend(std::move(settings), shared, circuit, surroundings, std::move(*url)));
     if (mock) {
         backend->mock_ = std::make_shared<MockProvider>(backend->settings_.mock);
         return backend;
@@ -168,14 +173,11 @@ bool Backend::serves(std::string_view model) const noexcept
                        [&](const std::string& glob) { return core::glob_match(glob, model); });
 }
 
-const core::Secret& Backend::next_key() noexcept
+const core::Secret& Backend::key(std::size_t index) const noexcept
 {
     static const core::Secret none;
     const auto& keys = settings_.api_keys;
-    if (keys.empty()) {
-        return none;
-    }
-    return keys[next_key_.fetch_add(1, std::memory_order_relaxed) % keys.size()];
+    return index < keys.size() ? keys[index] : none;
 }
 
 std::unique_ptr<Connection> Backend::take_idle()

@@ -1,21 +1,15 @@
 #include "llmproxy/upstream/backends.hpp"
 
-#include "llmproxy/policy/weighted_round_robin.hpp"
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 
 namespace llmproxy::upstream {
 
-class Turns {
-public:
-    explicit Turns(std::vector<std::uint32_t> weights) : robin(std::move(weights)) {}
-    policy::WeightedRoundRobin robin;
-};
-
-Backends::~Backends() = default;
-
-core::Result<std::shared_ptr<const Backends>>
-Backends::make(const Settings& settings, Surroundings surroundings, const Backends* before)
+core::Result<std::shared_ptr<const Backends>> Backends::make(const Settings& settings,
+                                                             const policy::Settings& rules,
+                                                             Surroundings surroundings,
+                                                             const Backends* before)
 {
     std::shared_ptr<Backends> set(new Backends());
     for (const auto& one : settings.backends) {
@@ -27,7 +21,7 @@ Backends::make(const Settings& settings, Surroundings surroundings, const Backen
             set->all_.push_back(std::move(known));
             continue;
         }
-        auto made = Backend::make(one, settings, surroundings);
+        auto made = Backend::make(one, settings, rules.circuit, surroundings);
         if (!made) {
             return core::Failure(core::Errc::internal, core::Origin::self,
                                  "backend " + one.name + ": " + made.error().describe());
@@ -37,11 +31,25 @@ Backends::make(const Settings& settings, Surroundings surroundings, const Backen
     std::stable_sort(set->all_.begin(), set->all_.end(), [](const auto& a, const auto& b) {
         return a->settings().priority < b->settings().priority;
     });
-    std::vector<std::uint32_t> weights;
+    std::vector<Target> targets;
     for (const auto& backend : set->all_) {
-        weights.push_back(backend->settings().weight);
+        targets.push_back({backend, backend->settings().weight, {}});
     }
-    set->turns_ = std::make_unique<Turns>(std::move(weights));
+    set->by_pattern_ = std::make_unique<Targets>(std::move(targets), Targets::Match::patterns,
+                                                 rules.balancing, surroundings.random);
+    for (const auto& model : settings.models) {
+        targets.clear();
+        for (const auto& one : model.targets) {
+            if (auto backend = set->by_name(one.backend)) {
+                const bool same = one.model.empty() || one.model == model.name;
+                targets.push_back({std::move(backend), one.weight,
+                                   same ? std::string() : nlohmann::json(one.model).dump()});
+            }
+        }
+        set->public_.emplace(model.name,
+                             std::make_unique<Targets>(std::move(targets), Targets::Match::always,
+                                                       rules.balancing, surroundings.random));
+    }
     return std::shared_ptr<const Backends>(std::move(set));
 }
 
@@ -52,27 +60,16 @@ std::shared_ptr<Backend> Backends::by_name(std::string_view name) const noexcept
     return found == all_.end() ? nullptr : *found;
 }
 
-std::shared_ptr<Backend> Backends::choose(std::string_view model) const
+Targets* Backends::public_model(std::string_view name) const noexcept
 {
-    if (all_.size() == 1) {
-        return all_.front()->serves(model) ? all_.front() : nullptr;
-    }
-    std::vector<std::size_t> candidates;
-    for (std::size_t i = 0; i < all_.size(); ++i) {
-        const bool worse = !candidates.empty() && all_[i]->settings().priority !=
-                                                      all_[candidates.front()]->settings().priority;
-        if (worse) {
-            break;
-        }
-        if (all_[i]->serves(model)) {
-            candidates.push_back(i);
-        }
-    }
-    if (candidates.size() <= 1) {
-        return candidates.empty() ? nullptr : all_[candidates.front()];
-    }
-    const auto picked = turns_->robin.pick(candidates);
-    return picked ? all_[*picked] : all_[candidates.front()];
+    const auto found = public_.empty() ? public_.end() : public_.find(name);
+    return found == public_.end() ? nullptr : found->second.get();
+}
+
+bool Backends::any_usable() const noexcept
+{
+    return std::any_of(all_.begin(), all_.end(),
+                       [](const auto& one) { return one->circuit().would_admit(); });
 }
 
 }  // namespace llmproxy::upstream

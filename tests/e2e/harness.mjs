@@ -124,6 +124,9 @@ export async function startUpstream() {
 
   const routes = {
     'POST /v1/chat/completions': (body, response) => {
+      const status = /^gpt-status-(\d+)$/.exec(body.model)?.[1];
+      if (status) return json(response, { error: { message: 'as asked', type: 'x', code: null, param: null } }, Number(status));
+      if (body.model === 'gpt-reset') return response.socket.destroy();
       if (body.stream) return streamChat(body, response);
       const message = { role: 'assistant', content: `echo ${body.messages.at(-1).content}` };
       if (body.tools) {

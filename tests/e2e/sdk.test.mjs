@@ -31,6 +31,7 @@ server:
 backends:
   - { name: up, base_url: "http://127.0.0.1:${upstream.port}/v1", api_key: "${backendKey}", models: ["gpt-*", "text-*", "tts-*"] }
 default_backend: up
+fallback: { backoff_initial_delay: 1, backoff_jitter: 0, circuit_failure_threshold: 1000, retry_budget: 100 }
 auth: { mode: token, static_tokens: [ { name: sdk, token: "${clientToken}" } ] }
 logging: { access_log: { path: "${d.accessLog}" } }
 `);
@@ -149,6 +150,34 @@ test('abort in mid-stream reaches upstream', async (t) => {
   const took = await guarded(upstream.streamClosed.promise, 'upstream sees the close') - left;
   t.diagnostic(`upstream saw the close after ${took} ms`);
   assert.ok(took <= 1000, `${took} ms`);
+});
+
+// What the SDK makes of each outcome, its own retries on: upstream calls stay within those of the proxy.
+for (const [model, kind, calls] of [
+  ['gpt-status-400', 'BadRequestError', 1],
+  ['gpt-status-401', 'InternalServerError', 3],  // our key: not the client's fault; the SDK tries again, the proxy does not
+  ['gpt-status-403', 'PermissionDeniedError', 1],
+  ['gpt-status-404', 'NotFoundError', 1],
+  ['gpt-status-422', 'UnprocessableEntityError', 1],
+  ['gpt-status-429', 'RateLimitError', 4],
+  ['gpt-status-500', 'InternalServerError', 4],
+  ['gpt-status-503', 'InternalServerError', 4],
+  ['gpt-reset', 'InternalServerError', 3],  // the pooled connection's free one among them
+]) {
+  test(`${model} is ${kind} after ${calls} upstream calls`, async () => {
+    const eager = client.withOptions({ maxRetries: 2 });
+    const before = upstream.seen.length;
+    await assert.rejects(eager.chat.completions.create(ask(model)), (error) => {
+      assert.equal(error.constructor, OpenAI[kind], error.message);
+      return true;
+    });
+    assert.equal(upstream.seen.length - before, calls);
+  });
+}
+
+test('an unreachable proxy is APIConnectionError', async () => {
+  const nobody = new OpenAI({ apiKey: clientToken, baseURL: 'http://127.0.0.1:1/v1', maxRetries: 0 });
+  await assert.rejects(nobody.chat.completions.create(ask('gpt-e2e')), OpenAI.APIConnectionError);
 });
 
 test('a cut stream is an error each time', async () => {

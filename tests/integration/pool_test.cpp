@@ -52,7 +52,7 @@ TEST_F(UpstreamPool, RetriesForFreeWhenAPooledConnectionDiesUnderTheRequest)
     EXPECT_EQ(backend.request_count(), 3U);
 }
 
-TEST_F(UpstreamPool, DoesNotRetryOnAFreshConnection)
+TEST_F(UpstreamPool, RetriesForFreeOnPooledConnectionsOnly)
 {
     ProxyUnderTest proxy{GatewayConfig(backend.url())};
     backend.next([](Exchange& exchange) { exchange.close(); });

@@ -80,14 +80,22 @@ std::string GatewayConfig::yaml(const std::string& log_dir) const
     text += "logging: { level: " + log_level + ", path: \"" + log_dir +
             "/diagnostics.log\", access_log: { enabled: true, format: " + access_log_format +
             ", path: \"" + log_dir + "/access.log\" } }\n";
+    const bool says_fallback = more.starts_with("fallback:") || has_text(more, "\nfallback:");
+    if (!says_fallback) {
+        text += "fallback: { max_retries: 0, enable_circuit_breaker: false }\n";
+    }
     return text + more;
 }
 
-ProxyUnderTest::ProxyUnderTest(const GatewayConfig& config, const net::Lookup& lookup)
+ProxyUnderTest::ProxyUnderTest(const GatewayConfig& config, const net::Lookup& lookup,
+                               std::shared_ptr<const core::Clock> clock)
     : daemon_(std::make_unique<app::Daemon>(load(config, dir_.path())))
 {
     if (lookup) {
         daemon_->resolve_with_for_test(lookup);
+    }
+    if (clock) {
+        daemon_->tell_time_for_test(std::move(clock));
     }
     if (const auto started = daemon_->start(); !started) {
         throw std::runtime_error("daemon did not start: " + started.error().describe());

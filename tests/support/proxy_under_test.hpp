@@ -1,5 +1,6 @@
 #pragma once
 
+#include "llmproxy/core/clock.hpp"
 #include "llmproxy/net/resolver.hpp"
 #include "support/test_ca.hpp"
 #include "support/test_client.hpp"
@@ -18,7 +19,8 @@ class Daemon;
 
 namespace llmproxy::test {
 
-/// The configuration of a gateway under test, as YAML: what a test does not say is plain, open and loopback.
+/// The configuration of a gateway under test, as YAML: what a test does not say is plain, open and loopback, and each
+/// request makes one attempt: retries and circuits are off unless the test sets `fallback`.
 struct GatewayConfig {
     /// Listeners as YAML list items; empty: `main` (gateway, health) and `ops` (metrics, health), plain.
     std::string listeners;
@@ -51,7 +53,9 @@ class ProxyUnderTest {
 public:
     /// Throws std::runtime_error, with all problems, if the configuration is refused or the daemon does not start.
     /// \param lookup  answers for the system's resolver, if given.
-    explicit ProxyUnderTest(const GatewayConfig& config, const net::Lookup& lookup = {});
+    /// \param clock  for circuits and resting keys, in place of the machine's, if given.
+    explicit ProxyUnderTest(const GatewayConfig& config, const net::Lookup& lookup = {},
+                            std::shared_ptr<const core::Clock> clock = nullptr);
     ProxyUnderTest(const ProxyUnderTest&) = delete;
     ProxyUnderTest& operator=(const ProxyUnderTest&) = delete;
     ~ProxyUnderTest();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "llmproxy/config/snapshot.hpp"
+#include "llmproxy/core/clock.hpp"
 #include "llmproxy/core/failure.hpp"
 #include "llmproxy/net/resolver.hpp"
 
@@ -24,6 +25,8 @@ public:
 
     /// Names are looked up by `lookup` in place of the system. Before `start`.
     void resolve_with_for_test(net::Lookup lookup);
+    /// Circuits and resting keys follow `clock` in place of the machine's. Before `start`.
+    void tell_time_for_test(std::shared_ptr<const core::Clock> clock);
 
     /// Opens files and listeners and starts the threads. All or nothing; the failure's detail says what was wrong.
     core::Result<void> start();

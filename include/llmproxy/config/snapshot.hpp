@@ -4,6 +4,7 @@
 #include "llmproxy/edge/settings.hpp"
 #include "llmproxy/handlers/settings.hpp"
 #include "llmproxy/pipeline/settings.hpp"
+#include "llmproxy/policy/settings.hpp"
 #include "llmproxy/telemetry/settings.hpp"
 #include "llmproxy/upstream/settings.hpp"
 
@@ -25,6 +26,7 @@ struct Snapshot {
     pipeline::Settings pipeline;
     upstream::Settings upstream;
     handlers::ForwardSettings forward;
+    policy::Settings policy;
     auth::Settings auth;
     telemetry::Settings logging;
 

@@ -8,15 +8,22 @@
 
 namespace llmproxy::handlers {
 
-/// `/healthz` and `/livez`: 200 as long as the process answers. `/readyz`: 503 while draining or without a backend.
+/// Whether work can be taken.
+struct Readiness {
+    std::string not_ready;  ///< why not; empty: it can
+    std::string detail;     ///< further lines, each with its line end
+};
+
+/// `/healthz` and `/livez`: 200 as long as the process answers. `/readyz`: 503 while draining or while no circuit lets a
+/// request through; its further lines tell the state of each backend's circuit.
 class Health final : public edge::Handler {
 public:
-    /// \param not_ready  why no work can be taken, or empty; called from any thread.
-    explicit Health(std::function<std::string()> not_ready) : not_ready_(std::move(not_ready)) {}
+    /// \param readiness  called from any thread.
+    explicit Health(std::function<Readiness()> readiness) : readiness_(std::move(readiness)) {}
     core::Task<void> handle(http::Exchange& exchange) override;
 
 private:
-    std::function<std::string()> not_ready_;
+    std::function<Readiness()> readiness_;
 };
 
 /// `/metrics`: Prometheus' text format.

@@ -53,6 +53,10 @@ struct Splice {
 /// for it already. Whoever applies it hides the usage block from the client.
 [[nodiscard]] std::optional<Splice> usage_splice(const RequestFacts& facts);
 
+/// The change that puts another model into a body that `read_facts` has accepted; nothing if it names none.
+/// \param model_json  JSON text with its quotes.
+[[nodiscard]] std::optional<Splice> model_splice(std::string& body, std::string_view model_json);
+
 /// `body` with the change made; for callers that do not write the three parts one after another.
 [[nodiscard]] std::string spliced(std::string_view body, const Splice& splice);
 

@@ -4,8 +4,11 @@
 #include "llmproxy/core/task.hpp"
 #include "llmproxy/http/exchange.hpp"
 #include "llmproxy/pipeline/settings.hpp"
+#include "llmproxy/policy/adaptive_timeout.hpp"
 #include "llmproxy/policy/admission_gate.hpp"
 #include "llmproxy/policy/byte_budget.hpp"
+#include "llmproxy/policy/retry_budget.hpp"
+#include "llmproxy/policy/settings.hpp"
 #include "llmproxy/upstream/backends.hpp"
 
 #include <memory>
@@ -20,6 +23,7 @@ struct RequestContext;
 /// What one configuration means for requests. Immutable; a request keeps the one it began with.
 struct Policies {
     Settings settings;
+    policy::Settings rules;
     std::shared_ptr<const auth::Authenticator> authenticator;
     std::shared_ptr<const upstream::Backends> backends;
     std::shared_ptr<ModelList> models;
@@ -47,7 +51,7 @@ public:
     [[nodiscard]] std::uint32_t queued() const noexcept { return admission_.queued(); }
 
 private:
-    core::Task<core::Result<void>> take_through_phases(http::Exchange& exchange);
+    core::Task<core::Result<void>> take_through_phases(RequestContext& context);
     core::Task<core::Result<policy::AdmissionGate::Permit>> wait_in_queue(RequestContext& context);
 
     mutable std::mutex mutex_;
@@ -55,6 +59,8 @@ private:
     std::string via_name_;  // this process in Via fields
     policy::AdmissionGate admission_;
     policy::ByteBudget buffered_;
+    policy::RetryBudget retries_;
+    policy::AdaptiveTimeout head_times_;
 };
 
 }  // namespace llmproxy::pipeline

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace llmproxy::telemetry {
 
@@ -23,6 +24,18 @@ struct ExchangeTimes {
     core::Duration upstream_first_byte{-1};  ///< request sent to first byte of the upstream's head
     core::Duration proxy{-1};                ///< the proxy's own share
     core::Duration queue{-1};                ///< waiting for admission
+};
+
+/// One attempt at a backend, as the line of a request tells that made several.
+struct AttemptRecord {
+    std::string backend;
+    std::uint32_t key = 0;     ///< index among the backend's keys
+    std::string_view outcome;  ///< "ok", a class of refusals, or core::ErrorInfo::code; static text
+    std::uint16_t status = 0;  ///< of the reply; 0: none came
+    core::Duration waited{0};  ///< before it was sent
+    std::string_view circuit;  ///< the backend's, when it had ended; static text
+    std::uint64_t bytes_sent = 0;
+    core::Duration duration{0};
 };
 
 /// Everything one line of the access log says, and all that metrics need to know of a finished
@@ -54,7 +67,8 @@ struct AccessRecord {
     std::string_view outcome = "ok";    ///< core::ErrorInfo::code, or "ok"; static text
     std::string_view response_flags{};  ///< Envoy's words; empty: from `outcome`; static text
     std::string error;                  ///< detail for the log only
-    std::uint32_t attempts = 0;         ///< requests sent upstream, free repeats not counted
+    std::uint32_t attempts = 0;         ///< at backends, free repeats not counted
+    std::vector<AttemptRecord> tries;   ///< each of them, if there was more than one
     std::uint64_t bytes_in = 0;         ///< of the request's body
     std::uint64_t bytes_out = 0;        ///< of the answer's body
     bool stream = false;                ///< the answer was an event stream, or a tunnel

@@ -10,6 +10,10 @@
 #include "llmproxy/net/task_group.hpp"
 #include "llmproxy/net/watchdog.hpp"
 #include "llmproxy/policy/admission_gate.hpp"
+#include "llmproxy/policy/backend_load.hpp"
+#include "llmproxy/policy/circuit_breaker.hpp"
+#include "llmproxy/policy/key_ring.hpp"
+#include "llmproxy/policy/random.hpp"
 #include "llmproxy/upstream/settings.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -81,23 +85,28 @@ private:
     bool reused_;
 };
 
-/// What backends share: where connections are made.
+/// What backends share: where connections are made, and where decisions get time and chance from.
 struct Surroundings {
     boost::asio::io_context& context;
     net::Resolver& resolver;
     net::TaskGroup& tasks;
     telemetry::Metrics& metrics;
+    const core::Clock& clock;
+    policy::RandomSource& random;
 };
 
-/// One configured upstream with its pool of connections.
+/// One configured upstream with its pool of connections, and what is known of how it does: its circuit, its load, and
+/// which of its keys rest.
 ///
 /// Thread safety: every member may be called concurrently. Lifetime: shared; leases keep it alive, so a backend that a
 /// reload dropped ends with its last exchange.
 class Backend final : public ConnectionPool, public std::enable_shared_from_this<Backend> {
 public:
     /// Reads certificates: for start-up and reload only. Fails with Errc::internal, detail for logs.
-    static core::Result<std::shared_ptr<Backend>>
-    make(BackendSettings settings, const Settings& shared, Surroundings surroundings);
+    static core::Result<std::shared_ptr<Backend>> make(BackendSettings settings,
+                                                       const Settings& shared,
+                                                       const policy::CircuitSettings& circuit,
+                                                       Surroundings surroundings);
     ~Backend() override;
 
     [[nodiscard]] const BackendSettings& settings() const noexcept { return settings_; }
@@ -105,8 +114,16 @@ public:
     [[nodiscard]] const BaseUrl& url() const noexcept { return url_; }
     [[nodiscard]] const std::string& address() const noexcept { return address_; }
     [[nodiscard]] bool serves(std::string_view model) const noexcept;
-    /// The key for the next request, in turn; empty when none is configured.
-    [[nodiscard]] const core::Secret& next_key() noexcept;
+    /// Which of `settings().api_keys` the next request uses, and which of them rest.
+    [[nodiscard]] policy::KeyRing& keys() noexcept { return keys_; }
+    /// The key of an index that `keys` gave; empty when none is configured.
+    [[nodiscard]] const core::Secret& key(std::size_t index) const noexcept;
+    [[nodiscard]] policy::CircuitBreaker& circuit() noexcept { return circuit_; }
+    [[nodiscard]] const policy::CircuitBreaker& circuit() const noexcept { return circuit_; }
+    [[nodiscard]] const std::shared_ptr<policy::BackendLoad>& load() const noexcept
+    {
+        return load_;
+    }
 
     /// A pooled connection that is still alive, if that takes no waiting.
     [[nodiscard]] std::optional<Lease> lease_pooled();
@@ -143,8 +160,8 @@ public:
     void give_back(std::unique_ptr<Connection> connection) noexcept override;
 
 private:
-    Backend(BackendSettings settings, const Settings& shared, Surroundings surroundings,
-            BaseUrl url);
+    Backend(BackendSettings settings, const Settings& shared,
+            const policy::CircuitSettings& circuit, Surroundings surroundings, BaseUrl url);
 
     std::unique_ptr<Connection> take_idle();
     core::Task<core::Result<net::Stream>> open(core::Deadline total, net::Watchdog& watchdog);
@@ -164,7 +181,9 @@ private:
     policy::AdmissionGate gate_;
     mutable std::mutex mutex_;
     std::vector<std::unique_ptr<Connection>> idle_;  // newest at the back
-    std::atomic<std::size_t> next_key_{0};
+    policy::CircuitBreaker circuit_;
+    std::shared_ptr<policy::BackendLoad> load_;
+    policy::KeyRing keys_;
     std::atomic<std::uint64_t> connects_{0};
     std::atomic<std::uint64_t> reuses_{0};
     std::atomic<bool> inject_usage_;

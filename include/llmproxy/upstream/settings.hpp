@@ -2,6 +2,7 @@
 
 #include "llmproxy/core/secret.hpp"
 #include "llmproxy/net/settings.hpp"
+#include "llmproxy/policy/settings.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -39,6 +40,7 @@ struct BackendSettings {
     std::map<std::string, std::string> headers;
     std::string proxy;  ///< http(s)://[user:pass@]host:port, reached by CONNECT
     InjectUsage inject_usage = InjectUsage::automatic;
+    policy::AdaptiveTimeoutSettings adaptive_timeout;
     MockSettings mock;
     bool disabled =
         false;  ///< set by the loader when api_key was configured but resolved to nothing
@@ -46,7 +48,24 @@ struct BackendSettings {
     friend bool operator==(const BackendSettings&, const BackendSettings&) = default;
 };
 
-/// `pool:`, `timeout.connect_timeout`, and `backends:`.
+/// One entry of `models[].targets`.
+struct TargetSettings {
+    std::string backend;  ///< its name
+    std::string model;    ///< what the backend is asked for; empty: the public name itself
+    std::uint32_t weight = 1;
+
+    friend bool operator==(const TargetSettings&, const TargetSettings&) = default;
+};
+
+/// One entry of `models:`, a name that clients use for models of several backends.
+struct PublicModelSettings {
+    std::string name;
+    std::vector<TargetSettings> targets;
+
+    friend bool operator==(const PublicModelSettings&, const PublicModelSettings&) = default;
+};
+
+/// `pool:`, `timeout.connect_timeout`, `backends:` and `models:`.
 struct Settings {
     std::uint32_t max_connections_per_backend = 1024;
     std::uint32_t max_idle_per_backend = 0;  ///< 0: auto, clamp(backends * 5, 10, 50)
@@ -54,6 +73,7 @@ struct Settings {
     std::chrono::nanoseconds connect_timeout{
         std::chrono::seconds(10)};  ///< DNS + TCP + TLS together
     std::vector<BackendSettings> backends;
+    std::vector<PublicModelSettings> models;
 };
 
 }  // namespace llmproxy::upstream

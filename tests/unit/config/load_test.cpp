@@ -178,6 +178,40 @@ logging: {level: debug, format: text, path: /log, access_log: {enabled: no, form
     EXPECT_TRUE(warns(*snapshot, "is not verified"));
 }
 
+TEST(Load, FillsWhatMakesItResilient)
+{
+    const auto snapshot = must_load(R"(
+backends:
+  - name: a
+    provider: mock
+    adaptive_timeout: {enabled: true, floor: 4s}
+balancing: {policy: fastest}
+fallback:
+  max_retries: 7
+  enable_backoff: false
+  backoff_initial_delay: 250
+  backoff_max_delay: 8s
+  backoff_multiplier: 1.5
+  backoff_jitter: 0.25
+  backoff_jitter_mode: full
+  retry_budget: 0.5
+  cooldown_seconds: 120
+  enable_circuit_breaker: false
+  circuit_failure_threshold: 9
+  circuit_success_threshold: 3
+  circuit_open_timeout: 30
+)");
+    EXPECT_EQ(snapshot->upstream.backends.at(0).adaptive_timeout,
+              (policy::AdaptiveTimeoutSettings{true, 4s}));
+    policy::Settings expected;
+    expected.max_retries = 7;
+    expected.backoff = {false, 250ms, 8s, 1.5, 0.25, policy::JitterMode::full};
+    expected.retry_budget.deposit = 0.5;
+    expected.circuit = {false, 9, 3, 30s, 120s};
+    expected.balancing = policy::Balancing::fastest;
+    EXPECT_EQ(snapshot->policy, expected);
+}
+
 TEST(Load, AcceptsValuesAtTheirBoundsOnly)
 {
     for (const auto* text : {"0", "1024"}) {

@@ -202,5 +202,22 @@ TEST(UsageSplice, AsksForUsageWithTheSmallestChange)
     EXPECT_FALSE(usage_splice(facts_of("{}")));
 }
 
+TEST(ModelSplice, ChangesTheTopLevelModelOnly)
+{
+    const std::vector<std::pair<std::string, std::string>> cases{
+        {R"({"model":"a"})", R"({"model":"b\"c"})"},
+        {R"({ "input":{"model":"a"} , "model" : "a\\\"" , "n":1})",
+         R"({ "input":{"model":"a"} , "model" : "b\"c" , "n":1})"},
+        {R"({"m\u006fdel":"","x":[1]})", R"({"m\u006fdel":"b\"c","x":[1]})"},
+    };
+    for (auto [text, expected] : cases) {
+        const auto splice = model_splice(text, R"("b\"c")");
+        ASSERT_TRUE(splice) << text;
+        EXPECT_EQ(spliced(text, *splice), expected);
+    }
+    std::string without = R"({"input":{"model":"a"}})";
+    EXPECT_FALSE(model_splice(without, "\"b\""));
+}
+
 }  // namespace
 }  // namespace llmproxy::openai

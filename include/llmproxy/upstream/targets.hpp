@@ -1,0 +1,64 @@
+#pragma once
+
+#include "llmproxy/policy/balancer.hpp"
+#include "llmproxy/policy/circuit_breaker.hpp"
+#include "llmproxy/upstream/backend.hpp"
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace llmproxy::upstream {
+
+/// One place that a request can go to.
+struct Target {
+    std::shared_ptr<Backend> backend;
+    std::uint32_t weight = 1;
+    /// What the backend is asked for in place of what the client named, as JSON text with its quotes; empty: the same.
+    std::string model_json;
+};
+
+/// A target that was chosen for one attempt.
+struct Choice {
+    const Target* target = nullptr;
+    policy::CircuitBreaker::Permit circuit;
+    policy::BackendLoad::Pending pending;  ///< empty while there is only one backend to choose
+};
+
+/// The places among which requests are balanced: those of a public model name, or all backends by their patterns.
+///
+/// Thread safety: every member may be called concurrently. Lifetime: shared backends; `random` must outlive it.
+class Targets {
+public:
+    enum class Match : std::uint8_t { patterns, always };
+
+    /// \param match  whether a target is for the models that its backend's patterns name, or for all.
+    Targets(std::vector<Target> targets, Match match, policy::Balancing balancing,
+            policy::RandomSource& random);
+
+    /// Whether any of them is for `model`, usable now or not.
+    [[nodiscard]] bool serves(std::string_view model) const noexcept;
+    /// One for `model` whose circuit admits, not on a backend of `tried`; none if there is none.
+    [[nodiscard]] std::optional<Choice> choose(std::string_view model,
+                                               std::span<const Backend* const> tried);
+    /// Whether `choose` would find one now.
+    [[nodiscard]] bool has_usable(std::string_view model,
+                                  std::span<const Backend* const> tried) const noexcept;
+    /// How long until the first circuit among those for `model` lets a request through; 0 if one does.
+    [[nodiscard]] core::Duration opens_in(std::string_view model) const noexcept;
+
+    [[nodiscard]] const std::vector<Target>& all() const noexcept { return targets_; }
+
+private:
+    [[nodiscard]] bool fits(const Target& target, std::string_view model,
+                            std::span<const Backend* const> tried) const noexcept;
+
+    std::vector<Target> targets_;
+    Match match_;
+    policy::Balancer balancer_;
+};
+
+}  // namespace llmproxy::upstream
