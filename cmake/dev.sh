@@ -10,8 +10,8 @@ declare -A packages=(
     [build]="build-essential cmake ninja-build ccache mold pkg-config python3
              libboost1.81-dev libssl-dev zlib1g-dev libsimdjson-dev nlohmann-json3-dev libyaml-cpp-dev
              libfmt-dev libspdlog-dev prometheus-cpp-dev libcli11-dev"
-    [test]="libgtest-dev libgmock-dev curl openssl ca-certificates"
-    [bench]="nginx-light haproxy openssl strace"
+    [test]="libgtest-dev libgmock-dev curl wget git haproxy squid-openssl iproute2 openssl ca-certificates"
+    [bench]="nginx-light haproxy squid-openssl tinyproxy-bin openssl strace"
     [fuzz]="clang-19 libclang-rt-19-dev llvm-19"
     [lint]="clang-19 clang-tidy-19 clang-tools-19 clang-format-14"
 )
@@ -152,7 +152,7 @@ cmd_soak() {
     prepare_e2e
     configure_and_build tsan
     say "running each test $times times under ThreadSanitizer"
-    export LLMPROXY_E2E_RUNS=20  # of what one end-to-end test repeats by itself
+    export LLMPROXY_E2E_RUNS=20  # of what one end-to-end test repeats by itself; bulk transfers are full size then
     ctest --preset tsan --output-on-failure --repeat "until-fail:$times" "$@"
 }
 
@@ -218,7 +218,7 @@ bash cmake/dev.sh COMMAND    (COMMAND --help shows this; bench has a page of its
   test [ctest args]   unit, integration and end-to-end tests under AddressSanitizer and UBSan
   build [PRESET]      configure and build: dev (default), release, asan, tsan, ci, fuzz
   deps [PURPOSE...]   install packages for: build, test (both by default), bench, fuzz, lint
-  bench [args]        measure beside nginx and HAProxy (--quick for a short run)
+  bench [args]        measure beside nginx, HAProxy, Squid and tinyproxy (--quick for a short run)
   fuzz [SECONDS]      run each fuzz target that long (default 60)
   soak [N]            every test N times (default 5) under ThreadSanitizer
   lint                format, layering, phase, header, coroutine and clang-tidy checks

@@ -1,7 +1,7 @@
 #include "llmproxy/handlers/forward.hpp"
 #include "llmproxy/http/target.hpp"
 #include "llmproxy/http/tunnel.hpp"
-#include "llmproxy/net/connector.hpp"
+#include "llmproxy/net/guarded_connect.hpp"
 
 #include <array>
 

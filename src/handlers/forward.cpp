@@ -2,6 +2,7 @@
 
 #include "llmproxy/http/target.hpp"
 #include "llmproxy/net/connector.hpp"
+#include "llmproxy/net/guarded_connect.hpp"
 #include "llmproxy/pipeline/forwarding.hpp"
 
 namespace llmproxy::handlers {

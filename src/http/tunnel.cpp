@@ -9,9 +9,12 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <array>
 #include <fcntl.h>
 #include <memory>
 #include <poll.h>
+#include <span>
+#include <utility>
 
 namespace llmproxy::http {
 namespace {
@@ -37,7 +40,10 @@ struct Side {
     TunnelEnd closed;
     TunnelEnd reset;
     bool has_ended = false;
+    bool is_watched = false;
 };
+
+class BreakAlarm;
 
 /// What both directions share.
 struct Both {
@@ -90,15 +96,20 @@ struct Both {
     bool cut = false;
     bool back_running = true;
     asio::steady_timer over;
+    std::shared_ptr<BreakAlarm> alarm;
 };
 
-/// Tells a tunnel that a side broke although nobody was reading from it: the other side takes no more, so nothing is asked for.
+/// Tells a tunnel that a side broke although nobody reads from it: it has said its goodbye, or the other side takes no more.
+/// Set then only: it costs several system calls.
 class BreakAlarm : public std::enable_shared_from_this<BreakAlarm> {
 public:
     explicit BreakAlarm(Both& both) noexcept : both_(&both) {}
 
     void watch(Side& side)
     {
+        if (std::exchange(side.is_watched, true)) {
+            return;
+        }
         auto on_event = [self = shared_from_this(), &side](const error_code& code) {
             if (code || self->both_ == nullptr) {
                 return;
@@ -107,6 +118,7 @@ public:
             if (::poll(&entry, 1, 0) > 0 && (entry.revents & POLLERR) != 0) {
                 self->both_->broke(side);
             }
+            side.is_watched = false;
         };
         side.stream.socket().async_wait(
             Socket::wait_error,
@@ -170,6 +182,7 @@ core::Task<Seen> splice_burst(Both& both, Side& from, Side& to, std::uint64_t& c
                 continue;
             }
             if (given < 0 && would_block(last_error())) {
+                both.alarm->watch(from);
                 auto [code] = co_await to.stream.socket().async_wait(Socket::wait_write, kTuple);
                 if (!code && !both.cut) {
                     continue;
@@ -180,6 +193,22 @@ core::Task<Seen> splice_burst(Both& both, Side& from, Side& to, std::uint64_t& c
         }
     }
     co_return Seen::bytes;
+}
+
+/// Writes all of `bytes` that came from `from`.
+core::Task<net::IoResult<void>> pass_on(Both& both, Side& from, Side& to, std::string_view bytes)
+{
+    const std::array<std::string_view, 1> whole{bytes};
+    const std::span<const std::string_view> pieces(whole);
+    const auto sent = to.stream.try_write(pieces);
+    if (!sent) {
+        co_return sent.error();
+    }
+    if (*sent == bytes.size()) {
+        co_return net::IoResult<void>();
+    }
+    both.alarm->watch(from);
+    co_return co_await to.stream.write(pieces, *sent);
 }
 
 /// Copies one piece. `bytes`: the block was filled, so more may be there.
@@ -205,7 +234,7 @@ core::Task<Seen> copy_piece(Both& both, Side& from, Side& to, std::uint64_t& cou
     }
     buffer.commit(*got);
     const bool filled = *got == room.size();
-    auto written = co_await to.stream.write(buffer.data());
+    auto written = co_await pass_on(both, from, to, buffer.data());
     buffer.release();
     if (!written) {
         both.broke(to);
@@ -227,7 +256,7 @@ core::Task<void> pump(Both& both, Side& from, Side& to, std::uint64_t& count)
 {
     if (!from.first.empty()) {
         const auto size = from.first.size();
-        auto written = co_await to.stream.write(from.first.data());
+        auto written = co_await pass_on(both, from, to, from.first.data());
         from.first.release();
         if (!written) {
             both.broke(to);
@@ -272,6 +301,9 @@ core::Task<void> pump(Both& both, Side& from, Side& to, std::uint64_t& count)
         if (seen == Seen::end) {
             both.ended(from);
             to.stream.shutdown_write();
+            if (!to.has_ended) {
+                both.alarm->watch(from);
+            }
             co_return;
         }
     }
@@ -304,9 +336,7 @@ core::Task<void> relay_tunnel(net::Stream& client, net::Buffer& client_first, ne
     watchdog.watch_client(false);
     watchdog.guard_upstream(&upstream);
     both.moved();
-    const auto alarm = std::make_shared<BreakAlarm>(both);
-    alarm->watch(both.client);
-    alarm->watch(both.upstream);
+    both.alarm = std::make_shared<BreakAlarm>(both);
     auto on_end = [&both](std::exception_ptr escaped) {
         if (escaped) {
             both.broke(both.upstream);  // out of memory, and the like
@@ -327,7 +357,7 @@ core::Task<void> relay_tunnel(net::Stream& client, net::Buffer& client_first, ne
     while (both.back_running) {
         [[maybe_unused]] auto [code] = co_await both.over.async_wait(kTuple);
     }
-    alarm->disarm();
+    both.alarm->disarm();
     watchdog.guard_upstream(nullptr);
     watchdog.expect(core::Deadline());
     if (both.cut) {

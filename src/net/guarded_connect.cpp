@@ -1,3 +1,5 @@
+#include "llmproxy/net/guarded_connect.hpp"
+
 #include "llmproxy/net/connector.hpp"
 
 #include <boost/asio/co_spawn.hpp>

@@ -95,9 +95,4 @@ core::Task<core::Result<Stream>> connect(Resolver& resolver, ConnectTarget targe
 core::Task<core::Result<Stream>> connect_while_wanted(Resolver& resolver, ConnectTarget target,
                                                       core::Deadline deadline, Watchdog& watchdog);
 
-/// The same for a connection made in another way: runs `dialling`, which has a deadline of its own, and cancels it as soon
-/// as the watchdog ends its waits.
-core::Task<core::Result<Stream>> connect_while_wanted(core::Task<core::Result<Stream>> dialling,
-                                                      Watchdog& watchdog);
-
 }  // namespace llmproxy::net
