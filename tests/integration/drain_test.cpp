@@ -30,6 +30,18 @@ protected:
             return true;
         }
     }
+
+    /// /readyz tells of the drain before the listeners are closed, so this may take a moment.
+    static bool comes_to_be_refused(std::uint16_t port)
+    {
+        const auto until = std::chrono::steady_clock::now() + kGuard;
+        while (!refused(port)) {
+            if (std::chrono::steady_clock::now() > until) {
+                return false;
+            }
+        }
+        return true;
+    }
 };
 
 }  // namespace
@@ -51,7 +63,7 @@ TEST_F(Drain, FinishesOpenStreamsWithinGrace)
     EXPECT_EQ(proxy.ask(get("/readyz")).status, 200);
     proxy.drain();
     EXPECT_EQ(proxy.ask(get("/readyz"), "ops").status, 503);
-    EXPECT_TRUE(refused(port));
+    EXPECT_TRUE(comes_to_be_refused(port));
     const auto late = idle.ask(get("/healthz"));
     EXPECT_EQ(late.status, 200) << "an accepted connection is still served";
     EXPECT_TRUE(same_text(late.head["connection"], "close"));
