@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from daemon import (CHAT, GUARD, DaemonTest, HeldUpstream, OpenStream, main, raise_own_limit, request_bytes,
+from daemon import (CHAT, GUARD, Clients, DaemonTest, HeldUpstream, OpenStream, main, raise_own_limit, request_bytes,
                     wait_until)
 
 DESCRIPTORS = 256
@@ -69,24 +69,13 @@ class Crowd:
             return len(selector.select(0))
 
 
-class Others:
+class Others(Clients):
     """Clients that ask for a chat each on a new connection, all the time, and note what they got."""
 
     def __init__(self, port, count=4):
         self.statuses, self.longest = [], 0.0
         self._port = port
-        self._done = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(count)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._done.set()
-        for thread in self._threads:
-            thread.join(GUARD)
+        super().__init__(self._ask, [()] * count)
 
     def _ask(self):
         while not self._done.is_set():

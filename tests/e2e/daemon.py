@@ -184,30 +184,36 @@ class DaemonTest(unittest.TestCase):
         return daemon
 
 
-class HeldUpstream:
-    """An upstream whose streams send one event and wait for `release` before the rest."""
+class Clients:
+    """Threads that ask all the time, from `with` to its end: each runs `ask` with its arguments until `_done` is set."""
 
-    FIRST = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
-    LAST = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"b"}}]}\n\n'
-    DONE = b"data: [DONE]\n\n"
-    WHOLE = FIRST + LAST + DONE
+    def __init__(self, ask, arguments):
+        self._done = threading.Event()
+        self._threads = [threading.Thread(target=ask, args=one) for one in arguments]
 
-    def __init__(self):
-        self._released = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._done.set()
+        for thread in self._threads:
+            thread.join(GUARD)
+
+
+class Origin:
+    """A listener on a free port of 127.0.0.1 that hands each connection to `serve` in a thread of its own."""
+
+    def __init__(self, serve, address="127.0.0.1", backlog=1024):
+        self._serve = serve
+        self._listener = socket.create_server((address, 0), backlog=backlog)
         self.port = self._listener.getsockname()[1]
+        self.authority = f"{address}:{self.port}"
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
 
-    def backend(self):
-        """The configuration's item for it, serving every model."""
-        return f'  - {{ name: up, base_url: "http://127.0.0.1:{self.port}/v1", models: ["*"] }}\n'
-
-    def release(self):
-        self._released.set()
-
     def close(self):
-        self.release()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._acceptor.join(GUARD)
@@ -218,23 +224,51 @@ class HeldUpstream:
                 connection, _ = self._listener.accept()
             except OSError:
                 return  # closed
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._one, args=(connection,), daemon=True).start()
 
-    def _serve(self, connection):
+    def _one(self, connection):
+        with connection:
+            try:
+                self._serve(connection)
+            except ConnectionError:
+                return  # the other side went away; the test sees what its client got
+
+
+class HeldUpstream(Origin):
+    """An upstream whose streams send one event and wait for `release` before the rest."""
+
+    FIRST = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+    LAST = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"b"}}]}\n\n'
+    DONE = b"data: [DONE]\n\n"
+    WHOLE = FIRST + LAST + DONE
+
+    def __init__(self):
+        self._released = threading.Event()
+        super().__init__(self._stream)
+
+    def backend(self):
+        """The configuration's item for it, serving every model."""
+        return f'  - {{ name: up, base_url: "http://127.0.0.1:{self.port}/v1", models: ["*"] }}\n'
+
+    def release(self):
+        self._released.set()
+
+    def close(self):
+        self.release()
+        super().close()
+
+    def _stream(self, connection):
         def chunk(data):
             connection.sendall(b"%x\r\n%s\r\n" % (len(data), data))
-        with connection, connection.makefile("rb") as lines:
-            try:
-                while self._read_request(lines):
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-                                       b"Transfer-Encoding: chunked\r\n\r\n")
-                    chunk(self.FIRST)
-                    self._released.wait(GUARD)
-                    chunk(self.LAST)
-                    chunk(self.DONE)
-                    connection.sendall(b"0\r\n\r\n")
-            except ConnectionError:
-                return  # the proxy went away; the test sees what its clients got
+        with connection.makefile("rb") as lines:
+            while self._read_request(lines):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                                   b"Transfer-Encoding: chunked\r\n\r\n")
+                chunk(self.FIRST)
+                self._released.wait(GUARD)
+                chunk(self.LAST)
+                chunk(self.DONE)
+                connection.sendall(b"0\r\n\r\n")
 
     @staticmethod
     def _read_request(lines):

@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 
-from daemon import GUARD, Daemon, DaemonTest, make_certs
+from daemon import GUARD, Daemon, DaemonTest, Origin, make_certs
 
 TOKEN = "e2e-forward-token-canary"
 NARROW = "e2e-narrow-token-canary"  # may go to narrow.example only
@@ -93,38 +93,6 @@ class Tunnel:
 
     def close(self):
         self.socket.close()
-
-
-class Origin:
-    """A listener on a free port of 127.0.0.1 that hands each connection to `serve` in a thread of its own."""
-
-    def __init__(self, serve, address="127.0.0.1", backlog=1024):
-        self._serve = serve
-        self._listener = socket.create_server((address, 0), backlog=backlog)
-        self.port = self._listener.getsockname()[1]
-        self.authority = f"{address}:{self.port}"
-        self._acceptor = threading.Thread(target=self._accept, daemon=True)
-        self._acceptor.start()
-
-    def close(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._acceptor.join(GUARD)
-
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return  # closed
-            threading.Thread(target=self._one, args=(connection,), daemon=True).start()
-
-    def _one(self, connection):
-        with connection:
-            try:
-                self._serve(connection)
-            except ConnectionError:
-                return  # the other side went away; the test sees what its client got
 
 
 def echo(connection):

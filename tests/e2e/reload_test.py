@@ -8,15 +8,14 @@ import re
 import shutil
 import signal
 import ssl
-import threading
 from contextlib import closing
 
-from daemon import (CHAT, GUARD, STREAM, DaemonTest, HeldUpstream, OpenStream, main, make_certs, wait_until)
+from daemon import (CHAT, GUARD, STREAM, Clients, DaemonTest, HeldUpstream, OpenStream, main, make_certs, wait_until)
 
 RELOADS = 50
 
 
-class Load:
+class Load(Clients):
     """Clients that never pause: kept connections, new TLS connections, streams. Notes what failed."""
 
     def __init__(self, port, authorities):
@@ -24,20 +23,9 @@ class Load:
         self.trust = ssl.create_default_context()
         for path in authorities:
             self.trust.load_verify_locations(path)
-        self._done = threading.Event()
         kinds = [self.kept, self.kept, self.new_tls, self.streams]
         self.served = [0] * len(kinds)
-        self._threads = [threading.Thread(target=self._repeat, args=pair) for pair in enumerate(kinds)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._done.set()
-        for thread in self._threads:
-            thread.join(GUARD)
+        super().__init__(self._repeat, enumerate(kinds))
 
     def each_served_again(self):
         before = list(self.served)
