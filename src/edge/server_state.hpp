@@ -4,6 +4,7 @@
 #include "llmproxy/net/cidr.hpp"
 
 #include <atomic>
+#include <limits>
 #include <list>
 #include <map>
 #include <mutex>
@@ -21,37 +22,36 @@ struct Current {
     std::map<std::string, std::shared_ptr<SSL_CTX>, std::less<>> tls;  ///< by listener
 };
 
-/// All sessions, and which of them are between two requests, the longest first.
+/// All sessions, and which of them are between two requests and since when.
 /// Thread safety: every member may be called concurrently; a place belongs to one session.
 class Registry {
     struct Entry {
         std::weak_ptr<Session> session;
-        core::SteadyTime since;  // idle or busy
+        std::atomic<core::SteadyTime::rep> idle_since;  // kBusy while a request is served
     };
 
 public:
     /// A session's place; made by `add`, given back by `remove`.
-    struct Place {
-        std::list<Entry>::iterator at;
-        bool idle = true;
-    };
+    using Place = std::list<Entry>::iterator;
 
     [[nodiscard]] Place add();
-    void name(Place& place, std::weak_ptr<Session> session);
-    void remove(Place& place) noexcept;
-    /// The session waits for a request: it may be closed to make room.
-    void set_idle(Place& place, bool idle) noexcept;
+    void name(Place place, std::weak_ptr<Session> session);
+    void remove(Place place) noexcept;
+    /// The session waits for a request: it may be closed to make room. Takes no lock: it happens twice a request.
+    static void set_idle(Place place, bool idle) noexcept;
 
     /// Asks up to `count` sessions that have been idle for `time` to end, the longest idle first; how many were asked.
+    /// Looks at every session: for when there is no room.
     std::size_t evict(std::size_t count, core::Duration time);
     /// Asks every session to end.
     void stop_all();
     [[nodiscard]] std::size_t size() const noexcept { return size_.load(); }
 
 private:
+    static constexpr auto kBusy = std::numeric_limits<core::SteadyTime::rep>::max();
+
     std::mutex mutex_;
-    std::list<Entry> idle_;
-    std::list<Entry> busy_;
+    std::list<Entry> sessions_;
     std::atomic<std::size_t> size_{0};
 };
 

@@ -99,7 +99,7 @@ constexpr std::array kCatalogue{
     MetricInfo{
         "llmproxy_build_info", MetricType::gauge, "Always 1; tells the version.", kVersion, {}},
 };
-static_assert(kCatalogue.size() == static_cast<std::size_t>(Metric::build_info) + 1);
+static_assert(kCatalogue.size() == kMetrics);
 
 std::string_view word_of(MetricType type) noexcept
 {

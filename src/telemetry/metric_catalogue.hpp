@@ -28,6 +28,8 @@ enum class Metric : std::uint8_t {
     build_info,
 };
 
+inline constexpr std::size_t kMetrics = static_cast<std::size_t>(Metric::build_info) + 1;
+
 [[nodiscard]] const MetricInfo& info_of(Metric metric) noexcept;
 
 }  // namespace llmproxy::telemetry

@@ -36,7 +36,7 @@ struct MetricInfo {
 /// combinations; those past it are counted under `other`.
 ///
 /// Thread safety: every member may be called concurrently. Counting takes no lock once a label
-/// combination was seen (histograms: a short one of their own).
+/// combination was seen, and threads count apart from each other.
 class Metrics {
 public:
     /// \param version  of this program, for llmproxy_build_info.

@@ -1,0 +1,51 @@
+#pragma once
+
+#include "cells.hpp"
+#include "llmproxy/core/clock.hpp"
+#include "metric_catalogue.hpp"
+
+#include <prometheus/metric_family.h>
+
+#include <array>
+#include <initializer_list>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace llmproxy::telemetry {
+
+/// The figures of every series of the catalogue: handles to count with, families to show.
+///
+/// Thread safety: every member may be called concurrently; counting takes no lock.
+class SeriesStore {
+public:
+    using Index = Cells::Index;
+
+    /// The series of `metric` with these label values, in the catalogue's order; made at the first call.
+    [[nodiscard]] Index with(Metric metric, std::initializer_list<std::string_view> values);
+
+    void add(Index series, std::uint64_t by = 1) { cells_.add(series, by); }
+    void take(Index series) { cells_.add(series, ~std::uint64_t{0}); }
+    /// Counters and gauges that somebody else keeps.
+    void set(Index series, std::uint64_t value);
+    /// One sample of a histogram of `metric`.
+    void observe(Metric metric, Index series, core::Duration sample);
+
+    /// Every metric that has a series, in the order of the catalogue.
+    [[nodiscard]] std::vector<prometheus::MetricFamily> collect() const;
+
+private:
+    using Values = std::vector<std::string>;
+
+    [[nodiscard]] prometheus::ClientMetric show(const MetricInfo& info, const Values& values,
+                                                Index series) const;
+
+    Cells cells_;
+    mutable std::mutex mutex_;
+    std::mutex set_mutex_;
+    std::array<std::map<Values, Index>, kMetrics> series_;
+};
+
+}  // namespace llmproxy::telemetry
