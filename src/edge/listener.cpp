@@ -64,12 +64,14 @@ std::size_t connection_cap(std::uint32_t configured)
     return std::min<std::size_t>(configured, usable);
 }
 
-void set_up(tcp::socket& socket)
+/// Accepted sockets inherit these, which saves as many system calls for each.
+void set_inherited_options(int listening) noexcept
 {
-    const int fd = socket.native_handle();
     const int on = 1;
-    ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepAliveSeconds, sizeof kKeepAliveSeconds);
+    ::setsockopt(listening, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    ::setsockopt(listening, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    ::setsockopt(listening, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepAliveSeconds,
+                 sizeof kKeepAliveSeconds);
 }
 
 }  // namespace
@@ -90,6 +92,7 @@ core::Result<void> Server::Listener::open()
     acceptor_.open(endpoint->protocol(), code);
     if (!code) {
         ::fcntl(acceptor_.native_handle(), F_SETFD, FD_CLOEXEC);
+        set_inherited_options(acceptor_.native_handle());
         acceptor_.set_option(tcp::acceptor::reuse_address(true), code);
     }
     if (!code && endpoint->address().is_v6() && !endpoint->address().is_unspecified()) {
@@ -177,11 +180,10 @@ core::Task<void> Server::Listener::accept_loop()
             continue;
         }
         complained = false;
-        set_up(socket);
         boost::system::error_code unknown;  // already reset: its first read fails
         const auto peer = socket.remote_endpoint(unknown);
         auto address = unknown ? std::string() : net::normalise(peer.address()).to_string();
-        net::Stream stream(net::Stream::Socket(std::move(socket)));
+        net::Stream stream(net::Stream::Socket(std::move(socket)), net::Stream::Needs::descriptor);
         auto session = std::make_shared<Session>(server_, settings_, std::move(stream), strand,
                                                  std::move(address));
         auto task = [](std::shared_ptr<Session> one) -> core::Task<void> { co_await one->run(); };

@@ -1,7 +1,6 @@
 #include "llmproxy/handlers/forward.hpp"
 #include "llmproxy/http/target.hpp"
 #include "llmproxy/http/tunnel.hpp"
-#include "llmproxy/net/guarded_connect.hpp"
 
 #include <array>
 
@@ -49,10 +48,10 @@ core::Task<core::Result<void>> Connect::open(http::Exchange& exchange)
     const auto deadline =
         core::Deadline::after(std::chrono::steady_clock::now(), policies->connect_timeout);
     upstream::Vetted vetted;
-    auto dialling = proxy_.destinations().dial(policies->destinations, std::move(destination),
-                                               std::move(principal->hosts), deadline, vetted);
     exchange.watchdog().watch_client(true);
-    auto upstream = co_await net::connect_while_wanted(std::move(dialling), exchange.watchdog());
+    auto upstream = co_await proxy_.destinations().dial(
+        policies->destinations, std::move(destination), std::move(principal->hosts), deadline,
+        exchange.watchdog(), vetted);
     exchange.watchdog().watch_client(false);
     if (!upstream) {
         co_return proxy_.explain(exchange, upstream.error(), vetted);

@@ -2,7 +2,6 @@
 
 #include "llmproxy/http/target.hpp"
 #include "llmproxy/net/connector.hpp"
-#include "llmproxy/net/guarded_connect.hpp"
 #include "llmproxy/pipeline/forwarding.hpp"
 
 namespace llmproxy::handlers {
@@ -27,8 +26,11 @@ public:
             core::Deadline::after(std::chrono::steady_clock::now(), policies_->connect_timeout);
         upstream::Destination destination(authority_.host, authority_.port,
                                           policy::DestinationUse::http);
+        auto& watchdog = exchange_.watchdog();
+        watchdog.watch_client(true);
         const auto vetted = co_await proxy_.destinations().vet(
-            policies_->destinations, std::move(destination), principal_.hosts, deadline);
+            policies_->destinations, std::move(destination), principal_.hosts, deadline, watchdog);
+        watchdog.watch_client(false);
         if (!vetted.ok()) {
             co_return proxy_.explain(exchange_, vetted.failure, vetted);
         }
@@ -37,10 +39,9 @@ public:
                 co_return take(std::move(connection), true);
             }
         }
-        auto dialling = net::connect_tcp(vetted.endpoints, deadline);
-        exchange_.watchdog().watch_client(true);
-        auto stream = co_await net::connect_while_wanted(std::move(dialling), exchange_.watchdog());
-        exchange_.watchdog().watch_client(false);
+        watchdog.watch_client(true);
+        auto stream = co_await net::connect_tcp(vetted.endpoints, deadline, watchdog);
+        watchdog.watch_client(false);
         if (!stream) {
             co_return proxy_.explain(exchange_, stream.error(), vetted);
         }

@@ -1,6 +1,7 @@
 #include "llmproxy/net/connector.hpp"
 
 #include "deadline_guard.hpp"
+#include "llmproxy/net/guarded_connect.hpp"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/error.hpp>
@@ -108,7 +109,10 @@ public:
         }
     }
 
-    [[nodiscard]] Stream take_winner() { return Stream(std::move(sockets_[*winner_])); }
+    [[nodiscard]] Stream take_winner()
+    {
+        return Stream(std::move(sockets_[*winner_]), Stream::Needs::nothing);
+    }
 
     [[nodiscard]] Failure lost() const
     {
@@ -303,21 +307,29 @@ std::vector<tcp::endpoint> interleave_families(const std::vector<tcp::endpoint>&
     return order;
 }
 
-core::Task<core::Result<Stream>> connect_tcp(std::vector<tcp::endpoint> endpoints,
-                                             Deadline deadline)
+namespace {
+
+/// \param watchdog  whose verdict ends the attempts too; null for none.
+core::Task<core::Result<Stream>> run_race(std::vector<tcp::endpoint> endpoints, Deadline deadline,
+                                          Watchdog* watchdog)
 {
     const auto strand = co_await asio::this_coro::executor;
     // Losers are awaited even when this coroutine is cancelled, so no wait in here may throw.
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
     co_await asio::this_coro::throw_if_cancelled(false);
     const auto race = std::make_shared<Race>(strand, interleave_families(endpoints));
+    if (watchdog != nullptr) {
+        watchdog->guard_timer(&race->alarm);
+        watchdog->expect(Deadline());
+    }
     bool cancelled = false;
     bool expired = false;
     auto next_start = SteadyTime::min();
     for (;;) {
         const auto now = std::chrono::steady_clock::now();
         cancelled = (co_await asio::this_coro::cancellation_state).cancelled() !=
-                    asio::cancellation_type::none;
+                        asio::cancellation_type::none ||
+                    (watchdog != nullptr && watchdog->verdict() != Watchdog::Verdict::none);
         expired = deadline.passed(now);
         if (race->won() || cancelled || expired) {
             break;
@@ -339,6 +351,9 @@ core::Task<core::Result<Stream>> connect_tcp(std::vector<tcp::endpoint> endpoint
         race->alarm.expires_at(SteadyTime::max());
         co_await race->alarm.async_wait(kTuple);
     }
+    if (watchdog != nullptr) {
+        watchdog->guard_timer(nullptr);
+    }
     co_await asio::this_coro::throw_if_cancelled(throws);
     if (race->won()) {
         co_return race->take_winner();
@@ -347,6 +362,24 @@ core::Task<core::Result<Stream>> connect_tcp(std::vector<tcp::endpoint> endpoint
         co_return Failure(Errc::cancelled, Origin::self, "connecting was cancelled");
     }
     co_return expired ? race->late() : race->lost();
+}
+
+}  // namespace
+
+core::Task<core::Result<Stream>> connect_tcp(std::vector<tcp::endpoint> endpoints,
+                                             Deadline deadline)
+{
+    return run_race(std::move(endpoints), deadline, nullptr);
+}
+
+core::Task<core::Result<Stream>> connect_tcp(std::vector<tcp::endpoint> endpoints,
+                                             Deadline deadline, Watchdog& watchdog)
+{
+    auto stream = co_await run_race(std::move(endpoints), deadline, &watchdog);
+    if (auto ended = why_ended(watchdog)) {
+        co_return std::move(*ended);
+    }
+    co_return stream;
 }
 
 core::Task<core::Result<Stream>> connect(Resolver& resolver, ConnectTarget target,

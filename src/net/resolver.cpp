@@ -84,6 +84,21 @@ core::Result<Resolver::Endpoints> answer(const LookupResult& found, const std::s
     return endpoints_of(found, port);
 }
 
+/// Address literals, and what cannot be a name.
+std::optional<core::Result<Resolver::Endpoints>> answer_without_look_up(const std::string& name,
+                                                                        std::uint16_t port)
+{
+    boost::system::error_code not_literal;
+    const auto literal = asio::ip::make_address(name, not_literal);
+    if (!not_literal) {
+        return Resolver::Endpoints(1, asio::ip::tcp::endpoint(literal, port));
+    }
+    if (name.empty() || name.size() > kMaxNameLength + 1 || name.find('\0') != std::string::npos) {
+        return Failure(Errc::upstream_connect_failed, Origin::upstream, "not a host name");
+    }
+    return std::nullopt;
+}
+
 }  // namespace
 
 LookupResult system_lookup(const std::string& name)
@@ -129,6 +144,16 @@ public:
         if (!clock_) {
             clock_ = std::make_shared<core::RealClock>();
         }
+    }
+
+    /// The result of an earlier look-up, as long as it is fresh.
+    ResultPtr remembered(const std::string& name)
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found = entries_.find(name);
+        const bool fresh = found != entries_.end() && found->second.result &&
+                           clock_->now() < found->second.expires;
+        return fresh ? found->second.result : nullptr;
     }
 
     /// Sets `known`, or registers a new `waiter` that wakes on `strand`.
@@ -324,18 +349,26 @@ Resolver::~Resolver()
     state_->close();
 }
 
+std::optional<core::Result<Resolver::Endpoints>> Resolver::known(const std::string& host,
+                                                                 std::uint16_t port) const
+{
+    const auto name = normalized(host);
+    if (auto answered = answer_without_look_up(name, port)) {
+        return answered;
+    }
+    if (const auto found = state_->remembered(name)) {
+        return answer(*found, name, port);
+    }
+    return std::nullopt;
+}
+
 core::Task<core::Result<Resolver::Endpoints>>
 Resolver::resolve(std::string host, std::uint16_t port, core::Deadline deadline)
 {
     const auto state = state_;
     const auto name = normalized(std::move(host));
-    boost::system::error_code not_literal;
-    const auto literal = asio::ip::make_address(name, not_literal);
-    if (!not_literal) {
-        co_return Endpoints(1, asio::ip::tcp::endpoint(literal, port));
-    }
-    if (name.empty() || name.size() > kMaxNameLength + 1 || name.find('\0') != std::string::npos) {
-        co_return Failure(Errc::upstream_connect_failed, Origin::upstream, "not a host name");
+    if (auto answered = answer_without_look_up(name, port)) {
+        co_return std::move(*answered);
     }
     const auto strand = co_await asio::this_coro::executor;
     std::shared_ptr<Waiter> waiter;

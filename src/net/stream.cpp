@@ -30,14 +30,19 @@ error_code errno_code() noexcept
 
 }  // namespace
 
-Stream::Stream(Socket socket) : socket_(std::move(socket))
+Stream::Stream(Socket socket, Needs needs) : socket_(std::move(socket))
 {
+    if (needs == Needs::nothing) {
+        return;
+    }
     error_code ignored;  // a socket that has just been reset fails at its first read instead
     socket_.non_blocking(true, ignored);
     const int fd = socket_.native_handle();
     ::fcntl(fd, F_SETFD, FD_CLOEXEC);
-    const int on = 1;
-    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (needs == Needs::all) {
+        const int on = 1;
+        ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    }
 }
 
 Stream::~Stream() = default;

@@ -2,6 +2,7 @@
 
 #include "llmproxy/net/cidr.hpp"
 #include "llmproxy/net/connector.hpp"
+#include "llmproxy/net/guarded_connect.hpp"
 #include "llmproxy/net/ip.hpp"
 
 namespace llmproxy::upstream {
@@ -78,7 +79,7 @@ void Destinations::sift(const policy::DestinationPolicy& policy, const Destinati
 core::Task<Vetted>
 Destinations::vet(std::shared_ptr<const policy::DestinationPolicy> policy, Destination destination,
                   std::shared_ptr<const std::vector<core::HostPattern>> token_hosts,
-                  core::Deadline deadline)
+                  core::Deadline deadline, net::Watchdog& watchdog)
 {
     Vetted vetted;
     vetted.rule =
@@ -87,8 +88,8 @@ Destinations::vet(std::shared_ptr<const policy::DestinationPolicy> policy, Desti
         vetted.failure = refusal(vetted.rule, destination, "");
         co_return vetted;
     }
-    auto found =
-        co_await resolver_.resolve(destination.host.to_lookup(), destination.port, deadline);
+    auto found = co_await net::resolve_while_wanted(resolver_, destination.host.to_lookup(),
+                                                    destination.port, deadline, watchdog);
     if (!found) {
         vetted.failure = found.error();
         co_return vetted;
@@ -100,15 +101,15 @@ Destinations::vet(std::shared_ptr<const policy::DestinationPolicy> policy, Desti
 core::Task<core::Result<net::Stream>>
 Destinations::dial(std::shared_ptr<const policy::DestinationPolicy> policy, Destination destination,
                    std::shared_ptr<const std::vector<core::HostPattern>> token_hosts,
-                   core::Deadline deadline, Vetted& vetted)
+                   core::Deadline deadline, net::Watchdog& watchdog, Vetted& vetted)
 {
-    vetted =
-        co_await vet(std::move(policy), std::move(destination), std::move(token_hosts), deadline);
+    vetted = co_await vet(std::move(policy), std::move(destination), std::move(token_hosts),
+                          deadline, watchdog);
     if (!vetted.ok()) {
         co_return vetted.failure;
     }
     auto endpoints = vetted.endpoints;
-    co_return co_await net::connect_tcp(std::move(endpoints), deadline);
+    co_return co_await net::connect_tcp(std::move(endpoints), deadline, watchdog);
 }
 
 }  // namespace llmproxy::upstream

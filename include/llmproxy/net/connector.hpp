@@ -76,6 +76,14 @@ interleave_families(const std::vector<boost::asio::ip::tcp::endpoint>& endpoints
 core::Task<core::Result<Stream>> connect_tcp(std::vector<boost::asio::ip::tcp::endpoint> endpoints,
                                              core::Deadline deadline);
 
+/// `connect_tcp` for a session: given up as soon as the watchdog ends its waits.
+///
+/// Runs on the watchdog's strand. Whether a client that leaves is looked for is the caller's choice
+/// (`Watchdog::watch_client`). The watchdog has no deadline of its own meanwhile or afterwards.
+/// Fails like `connect_tcp`, and with Errc::client_gone, or Errc::cancelled after `Watchdog::stop`.
+core::Task<core::Result<Stream>> connect_tcp(std::vector<boost::asio::ip::tcp::endpoint> endpoints,
+                                             core::Deadline deadline, Watchdog& watchdog);
+
 /// Resolves, connects, asks the egress proxy if there is one, and makes the TLS handshake; all
 /// before `deadline`.
 ///

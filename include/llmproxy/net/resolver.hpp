@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,11 @@ public:
     Resolver(const Resolver&) = delete;
     Resolver& operator=(const Resolver&) = delete;
     ~Resolver();
+
+    /// What `resolve` would answer without a wait: for an address literal, a name that is remembered, and what is no
+    /// name at all; otherwise nothing.
+    [[nodiscard]] std::optional<core::Result<Endpoints>> known(const std::string& host,
+                                                               std::uint16_t port) const;
 
     /// The endpoints of `host`; address literals (also `[v6]`) are answered at once, with no
     /// thread.

@@ -30,8 +30,14 @@ public:
     using Socket = boost::asio::generic::stream_protocol::socket;
 
     Stream() = delete;
-    /// Takes a connected socket; makes it non-blocking, sets CLOEXEC, and NODELAY where it is TCP.
-    explicit Stream(Socket socket);
+    /// What a socket still needs. Each is a system call, so that whoever made the socket says what it did already.
+    enum class Needs : std::uint8_t {
+        all,         ///< to be non-blocking, CLOEXEC, and NODELAY where it is TCP
+        descriptor,  ///< the first two: it has the options of its listening socket
+        nothing
+    };
+    /// Takes a connected socket and gives it what it needs.
+    explicit Stream(Socket socket, Needs needs = Needs::all);
     Stream(Stream&&) noexcept = default;
     Stream& operator=(Stream&&) noexcept = default;
     ~Stream();

@@ -6,6 +6,7 @@
 #include "llmproxy/core/task.hpp"
 #include "llmproxy/net/resolver.hpp"
 #include "llmproxy/net/stream.hpp"
+#include "llmproxy/net/watchdog.hpp"
 #include "llmproxy/policy/destination_policy.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
@@ -68,19 +69,20 @@ public:
     /// The addresses that this program listens on, which nobody may be sent to.
     void listen_on(policy::OwnListeners own);
 
-    /// Decides about the host, resolves it, decides about each address.
+    /// Decides about the host, resolves it, decides about each address. Ends with Errc::client_gone or Errc::cancelled
+    /// when the watchdog ends its waits.
     /// \param token_hosts  of the client's token (auth::Principal::hosts); null: no list of its own.
     core::Task<Vetted> vet(std::shared_ptr<const policy::DestinationPolicy> policy,
                            Destination destination,
                            std::shared_ptr<const std::vector<core::HostPattern>> token_hosts,
-                           core::Deadline deadline);
+                           core::Deadline deadline, net::Watchdog& watchdog);
 
     /// Vets, then connects to whichever vetted endpoint answers first (net::connect_tcp). A refusal
     /// or failure is in `vetted`, which the caller keeps until the task has ended.
     core::Task<core::Result<net::Stream>>
     dial(std::shared_ptr<const policy::DestinationPolicy> policy, Destination destination,
          std::shared_ptr<const std::vector<core::HostPattern>> token_hosts, core::Deadline deadline,
-         Vetted& vetted);
+         net::Watchdog& watchdog, Vetted& vetted);
 
 private:
     void sift(const policy::DestinationPolicy& policy, const Destination& destination,

@@ -1,7 +1,7 @@
 #include "llmproxy/upstream/destinations.hpp"
 
 #include "llmproxy/net/ip.hpp"
-#include "unit/net/loop.hpp"
+#include "unit/net/session.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
 #include <gtest/gtest.h>
@@ -9,6 +9,7 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <sys/socket.h>
 
 namespace llmproxy::upstream {
 namespace {
@@ -82,10 +83,25 @@ protected:
         return {*core::Host::parse(host), port, DestinationUse::connect};
     }
 
-    Vetted vet(Destination destination)
+    using TokenHosts = std::shared_ptr<const std::vector<core::HostPattern>>;
+
+    Vetted vet(Destination destination, TokenHosts hosts = nullptr)
     {
-        return loop.run(
-            destinations.vet(policy, std::move(destination), nullptr, core::Deadline()));
+        return vet_with(destinations, std::move(destination), std::move(hosts));
+    }
+    Vetted vet_with(Destinations& by, Destination destination, TokenHosts hosts = nullptr)
+    {
+        return session.run([&](net::Watchdog& watchdog) {
+            return by.vet(policy, std::move(destination), std::move(hosts), core::Deadline(),
+                          watchdog);
+        });
+    }
+    core::Result<net::Stream> dial(Destination destination, Vetted& vetted)
+    {
+        return session.run([&](net::Watchdog& watchdog) {
+            return destinations.dial(policy, std::move(destination), nullptr, core::Deadline(),
+                                     watchdog, vetted);
+        });
     }
 
     static std::string listed(const Vetted& vetted)
@@ -103,6 +119,7 @@ protected:
     Destinations destinations{resolver};
     std::shared_ptr<const policy::DestinationPolicy> policy;
     net::test::Loop loop;
+    net::test::Session session{loop};
 };
 
 TEST_F(DestinationsTest, AsksNobodyAboutHostsThatAreNotAllowed)
@@ -194,8 +211,8 @@ TEST_F(DestinationsTest, RespectsTheListOfTheToken)
     dns.answer("a.test", {{"8.8.8.8"}});
     const auto hosts = std::make_shared<const std::vector<core::HostPattern>>(
         1, *core::HostPattern::parse("a.test"));
-    EXPECT_TRUE(loop.run(destinations.vet(policy, to("a.test"), hosts, core::Deadline())).ok());
-    const auto other = loop.run(destinations.vet(policy, to("b.test"), hosts, core::Deadline()));
+    EXPECT_TRUE(vet(to("a.test"), hosts).ok());
+    const auto other = vet(to("b.test"), hosts);
     EXPECT_EQ(other.rule, policy::DestinationRule::token_not_allowed);
     EXPECT_EQ(dns.asked(), 1);
 }
@@ -225,10 +242,57 @@ TEST_F(DestinationsTest, DialsNothingWhenTheLocalAddressesAreUnknown)
     Destinations blind(
         resolver, [] { return core::Failure(Errc::internal, core::Origin::self, "getifaddrs"); });
     blind.listen_on(policy::OwnListeners({{*core::IpAddress::parse("::"), 8888}}));
-    const auto vetted = loop.run(blind.vet(policy, to("8.8.8.8", 8888), nullptr, core::Deadline()));
+    const auto vetted = vet_with(blind, to("8.8.8.8", 8888));
     EXPECT_FALSE(vetted.ok());
     EXPECT_EQ(vetted.failure.errc(), Errc::internal);
-    EXPECT_TRUE(loop.run(blind.vet(policy, to("8.8.8.8"), nullptr, core::Deadline())).ok());
+    EXPECT_TRUE(vet_with(blind, to("8.8.8.8")).ok());
+}
+
+TEST_F(DestinationsTest, StopsAskingWhenTheClientLeaves)
+{
+    use({"slow.test"});
+    std::promise<void> asked;
+    std::promise<void> answer;
+    net::Resolver slow(forgetful(), [&](const std::string&) {
+        asked.set_value();
+        answer.get_future().wait();
+        return net::LookupResult{{asio::ip::make_address("8.8.8.8")}, {}, {}};
+    });
+    Destinations waiting(slow);
+    auto vetted = session.start([&](net::Watchdog& watchdog) {
+        return waiting.vet(policy, to("slow.test"), nullptr, core::Deadline(), watchdog);
+    });
+    asked.get_future().wait();
+    session.client_leaves();
+    EXPECT_EQ(vetted.get().failure.errc(), Errc::client_gone);  // although nobody has answered yet
+    answer.set_value();
+}
+
+TEST_F(DestinationsTest, StopsDiallingWhenTheClientLeaves)
+{
+    // A listener whose queue is full answers no SYN.
+    tcp::acceptor full(loop.io(), tcp::endpoint(asio::ip::make_address("127.0.0.4"), 0));
+    full.listen(0);
+    const auto port = full.local_endpoint().port();
+    std::vector<tcp::socket> filling;
+    for (int i = 0; i < 4; ++i) {
+        filling.emplace_back(loop.io()).open(tcp::v4());
+        filling.back().non_blocking(true);
+        // Asio's own connect waits, whatever the socket says.
+        const auto to = full.local_endpoint();
+        static_cast<void>(::connect(filling.back().native_handle(), to.data(),
+                                    static_cast<socklen_t>(to.size())));
+    }
+    use({"127.0.0.4"}, {"127.0.0.0/8"}, {port});
+    Vetted vetted;
+    auto stream = session.start([&](net::Watchdog& watchdog) {
+        return destinations.dial(policy, to("127.0.0.4", port), nullptr, core::Deadline(), watchdog,
+                                 vetted);
+    });
+    session.client_leaves();
+    const auto given_up = stream.get();
+    ASSERT_FALSE(given_up);
+    EXPECT_EQ(given_up.error().errc(), Errc::client_gone);
 }
 
 TEST_F(DestinationsTest, DialsTheAddressThatWasVettedWhateverTheNameTurnsInto)
@@ -241,8 +305,7 @@ TEST_F(DestinationsTest, DialsTheAddressThatWasVettedWhateverTheNameTurnsInto)
     dns.answer("rebinding.test", {{"127.0.0.2"}, {"127.0.0.3"}});
 
     Vetted vetted;
-    auto stream = loop.run(
-        destinations.dial(policy, to("rebinding.test", port), nullptr, core::Deadline(), vetted));
+    auto stream = dial(to("rebinding.test", port), vetted);
     ASSERT_TRUE(stream) << stream.error().describe();
     EXPECT_EQ(dns.asked(), 1);
     EXPECT_EQ(listed(vetted), "127.0.0.2");
@@ -250,8 +313,7 @@ TEST_F(DestinationsTest, DialsTheAddressThatWasVettedWhateverTheNameTurnsInto)
     static_cast<void>(good.accept(peer));
 
     // The next request sees the new address, vets it anew and refuses it.
-    auto refused = loop.run(
-        destinations.dial(policy, to("rebinding.test", port), nullptr, core::Deadline(), vetted));
+    auto refused = dial(to("rebinding.test", port), vetted);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().errc(), Errc::destination_not_allowed);
     EXPECT_EQ(vetted.rule, policy::DestinationRule::address_not_public);
