@@ -31,6 +31,7 @@ ReplyFacts scan_ends(std::string_view head, std::string_view tail)
         model = json::string_member(tail, "\"model\"");
     }
     facts.model = model;
+    facts.finish_reason = json::string_member(tail, "\"finish_reason\"");
     return facts;
 }
 
@@ -73,8 +74,17 @@ void ReplyScanner::feed(std::string_view piece)
     kept_.append(piece);
 }
 
+void ReplyScanner::read_whole(std::string_view reply)
+{
+    facts_ = scan_reply(reply);
+    read_ = true;
+}
+
 void ReplyScanner::finish()
 {
+    if (read_) {
+        return;
+    }
     if (total_ <= kMaxKept) {
         facts_ = scan_reply(kept_);
     } else {

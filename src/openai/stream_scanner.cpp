@@ -307,6 +307,9 @@ bool StreamScanner::scan_data(std::string_view event, std::string_view data)
     if (model_.empty()) {
         model_ = json::string_member(data, "\"model\"");
     }
+    if (const auto reason = json::string_member(data, "\"finish_reason\""); !reason.empty()) {
+        finish_reason_ = reason;
+    }
     return (has_value(data, "\"usage\"") || (!error_ && has_value(data, "\"error\""))) &&
            read_json(data);
 }
@@ -317,6 +320,9 @@ bool StreamScanner::read_json(std::string_view data)
     error_ = error_ || facts.error;
     if (facts.usage.present) {
         usage_ = facts.usage;
+    }
+    if (!facts.finish_reason.empty()) {
+        finish_reason_ = facts.finish_reason;
     }
     return facts.ok && facts.empty_choices && facts.top_usage;
 }

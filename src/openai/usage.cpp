@@ -36,19 +36,21 @@ bool each_field(json::ondemand::object object, Visit&& visit)
     return true;
 }
 
-void details(json::ondemand::value value, Usage& usage)
+void details(json::ondemand::value value, Usage& usage, bool of_input)
 {
     if (!is(value, json_type::object)) {
         return;
     }
-    each_field(value.get_object().value_unsafe(),
-               [&](std::string_view key, json::ondemand::value item) {
-                   if (key == "cached_tokens") {
-                       number(item, usage.cached_tokens);
-                   } else if (key == "reasoning_tokens") {
-                       number(item, usage.reasoning_tokens);
-                   }
-               });
+    each_field(
+        value.get_object().value_unsafe(), [&](std::string_view key, json::ondemand::value item) {
+            if (key == "cached_tokens") {
+                number(item, usage.cached_tokens);
+            } else if (key == "reasoning_tokens") {
+                number(item, usage.reasoning_tokens);
+            } else if (key == "audio_tokens") {
+                number(item, of_input ? usage.audio_input_tokens : usage.audio_output_tokens);
+            }
+        });
 }
 
 void counts(json::ondemand::object object, Usage& usage)
@@ -60,7 +62,13 @@ void counts(json::ondemand::object object, Usage& usage)
         } else if (key == "completion_tokens" || key == "output_tokens") {
             number(item, usage.output_tokens);
         } else if (key.ends_with("_tokens_details")) {
-            details(item, usage);
+            details(item, usage, key.starts_with("prompt") || key.starts_with("input"));
+        } else if (key == "cache_read_input_tokens") {
+            number(item, usage.cache_read_tokens);
+        } else if (key == "cache_creation_input_tokens") {
+            number(item, usage.cache_write_tokens);
+        } else if (key == "prompt_cache_hit_tokens") {
+            number(item, usage.cached_tokens);
         }
     });
 }
@@ -74,11 +82,24 @@ bool take_usage(json::ondemand::value value, Usage& usage)
     return true;
 }
 
-void take_model(json::ondemand::value value, std::string& model)
+void take_text(json::ondemand::value value, std::string& into)
 {
     std::string_view text;
     if (is(value, json_type::string) && value.get_string().get(text) == simdjson::SUCCESS) {
-        model = text;
+        into = text;
+    }
+}
+
+/// The member `name` of an object, if it is a string.
+void take_member(json::ondemand::value value, std::string_view name, std::string& into)
+{
+    if (is(value, json_type::object)) {
+        each_field(value.get_object().value_unsafe(),
+                   [&](std::string_view key, json::ondemand::value item) {
+                       if (key == name) {
+                           take_text(item, into);
+                       }
+                   });
     }
 }
 
@@ -92,17 +113,27 @@ void take_nested(json::ondemand::value value, ReplyFacts& facts)
                    if (key == "usage") {
                        take_usage(item, facts.usage);
                    } else if (key == "model") {
-                       take_model(item, facts.model);
+                       take_text(item, facts.model);
+                   } else if (key == "status" || key == "stop_reason") {
+                       take_text(item, facts.finish_reason);
                    }
                });
 }
 
 void take_choices(json::ondemand::value value, ReplyFacts& facts)
 {
-    if (is(value, json_type::array)) {
-        auto array = value.get_array().value_unsafe();
-        bool empty = false;
-        facts.empty_choices = array.is_empty().get(empty) == simdjson::SUCCESS && empty;
+    if (!is(value, json_type::array)) {
+        return;
+    }
+    facts.empty_choices = true;
+    auto choices = value.get_array().value_unsafe();  // named: the loop refers to it
+    for (auto item : choices) {
+        json::ondemand::value first;
+        facts.empty_choices = false;
+        if (item.get(first) == simdjson::SUCCESS) {
+            take_member(first, "finish_reason", facts.finish_reason);
+        }
+        break;
     }
 }
 
@@ -113,7 +144,11 @@ void take_field(std::string_view key, json::ondemand::value value, ReplyFacts& f
     } else if (key == "choices") {
         take_choices(value, facts);
     } else if (key == "model") {
-        take_model(value, facts.model);
+        take_text(value, facts.model);
+    } else if (key == "status" || key == "stop_reason") {
+        take_text(value, facts.finish_reason);
+    } else if (key == "delta") {
+        take_member(value, "stop_reason", facts.finish_reason);
     } else if (key == "error") {
         facts.error = !is(value, json_type::null);
     } else if (key == "response" || key == "message") {

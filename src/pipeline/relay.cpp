@@ -76,9 +76,10 @@ Relay::Relay(RequestContext& context, upstream::Lease& lease, const Upload& uplo
     }
     if (sse_ && (plain || coding)) {
         // What passes untouched cannot be hidden.
-        stream_.emplace(context.route, plain && context.hides_usage && reply.head.status == 200);
+        scan_.emplace<openai::StreamScanner>(context.route, plain && context.hides_usage &&
+                                                                reply.head.status == 200);
     } else if (is_type(type, "application/json") && reply.head.status == 200 && (plain || coding)) {
-        json_.emplace();
+        scan_.emplace<openai::ReplyScanner>();
     }
     holding_ = may_retry && sse_ && plain && reply.head.status == 200;
     context.exchange.record.stream = sse_;
@@ -189,7 +190,11 @@ void Relay::note_written()
         reply_.head.fields = http::Fields();
         std::string().swap(reply_.raw);
     }
-    context_.exchange.record.bytes_out += pending_;
+    auto& record = context_.exchange.record;
+    record.bytes_out += pending_;
+    if (sse_ && pending_ != 0 && record.times.first_piece < core::Duration::zero()) {
+        record.times.first_piece = std::chrono::steady_clock::now() - context_.exchange.started;
+    }
 }
 
 core::Task<core::Result<void>> Relay::cut()
@@ -200,7 +205,7 @@ core::Task<core::Result<void>> Relay::cut()
     const bool upstreams =
         failure.origin() == Origin::upstream || failure.errc() == Errc::upstream_timeout;
     end_ = upstreams ? End::cut_upstream : End::cut_here;
-    const bool finished = stream_ && stream_->terminal_seen();
+    const bool finished = stream() && stream()->terminal_seen();
     if (failure.errc() == Errc::client_gone && finished) {
         exchange.keep_alive =
             false;  // clients stop reading at the terminal event and close: that is complete
@@ -214,9 +219,9 @@ core::Task<core::Result<void>> Relay::cut()
     exchange.record.error = failure.describe();
     if (failure.errc() != Errc::client_gone && !exchange.was_cut()) {
         relay_.clear();
-        const bool boundary = stream_ && !inflater_ && stream_->at_event_boundary() && !finished;
-        if (stream_ && !inflater_) {
-            stream_->finish(relay_);
+        const bool boundary = stream() && !inflater_ && stream()->at_event_boundary() && !finished;
+        if (stream() && !inflater_) {
+            stream()->finish(relay_);
         }
         std::string event;
         if (boundary && chunked_out_) {
@@ -316,7 +321,7 @@ bool Relay::end_body()
     give_connection_back();
     context_.pending = {};
     const bool by_close = reply_.head.framing.kind == Framing::Kind::until_close;
-    return !by_close || !stream_ || stream_->terminal_seen() || inflater_;
+    return !by_close || !stream() || stream()->terminal_seen() || inflater_;
 }
 
 core::Task<core::Result<void>> Relay::run()

@@ -5,11 +5,11 @@ namespace llmproxy::pipeline {
 void Relay::scan()
 {
     const auto look = [&](std::string_view bytes) {
-        if (stream_) {
+        if (stream()) {
             std::vector<std::string_view> seen;
-            stream_->feed(bytes, seen);
-        } else if (json_) {
-            json_->feed(bytes);
+            stream()->feed(bytes, seen);
+        } else if (json()) {
+            json()->feed(bytes);
         }
     };
     if (inflater_) {
@@ -20,28 +20,27 @@ void Relay::scan()
         relay_ = runs_;
         return;
     }
-    if (stream_) {
+    if (stream()) {
         if (runs_.size() > 1 && context_.hides_usage) {
             // What a hiding scanner gives out lives until its next call, so one call gets all.
             joined_.clear();
             for (const auto run : runs_) {
                 joined_.append(run);
             }
-            stream_->feed(joined_, relay_);
+            stream()->feed(joined_, relay_);
             return;
         }
         for (const auto run : runs_) {
-            stream_->feed(run, relay_);
+            stream()->feed(run, relay_);
         }
         return;
     }
-    if (json_) {
+    if (json()) {
         if (reader_.done() && !head_sent_ && !scanned_held_ && held_.empty() && runs_.size() == 1) {
-            whole_ = openai::scan_reply(runs_.front());
-            scanned_whole_ = true;
+            json()->read_whole(runs_.front());
         } else {
             for (const auto run : runs_) {
-                json_->feed(run);
+                json()->feed(run);
             }
         }
     }
@@ -50,28 +49,39 @@ void Relay::scan()
 
 void Relay::finish_scan()
 {
-    if (stream_) {
-        stream_->finish(relay_);
-    } else if (json_ && !scanned_whole_) {
-        json_->finish();
+    if (stream()) {
+        stream()->finish(relay_);
+    } else if (json()) {
+        json()->finish();
     }
 }
 
 void Relay::note_usage()
 {
-    const openai::Usage* usage = nullptr;
-    if (stream_) {
-        usage = &stream_->usage();
-    } else if (json_) {
-        usage = scanned_whole_ ? &whole_.usage : &json_->usage();
+    if (stream()) {
+        note(stream()->usage(), stream()->model(), stream()->finish_reason());
+    } else if (json()) {
+        const auto& facts = json()->facts();
+        note(facts.usage, facts.model, facts.finish_reason);
     }
-    if (usage != nullptr && usage->present) {
-        auto& out = context_.exchange.record.usage;
-        out.present = true;
-        out.input = usage->input_tokens;
-        out.output = usage->output_tokens;
-        out.cached = usage->cached_tokens;
-        out.reasoning = usage->reasoning_tokens;
+}
+
+void Relay::note(const openai::Usage& usage, const std::string& model, const std::string& reason)
+{
+    auto& record = context_.exchange.record;
+    record.served_model = model;
+    if (openai::is_inference(context_.route)) {
+        record.finish_reason = reason;
+    }
+    if (usage.present) {
+        record.usage = {true,
+                        usage.all_input(),
+                        usage.output_tokens,
+                        usage.all_cached(),
+                        usage.reasoning_tokens,
+                        usage.cache_write_tokens,
+                        usage.audio_input_tokens,
+                        usage.audio_output_tokens};
     }
 }
 

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace llmproxy::pipeline {
@@ -86,7 +87,16 @@ private:
     /// Ends the reply unfinished because of the trouble.
     core::Task<core::Result<void>> cut();
     core::Failure upstream_failure(const boost::system::error_code& code) const;
+    [[nodiscard]] openai::StreamScanner* stream() noexcept
+    {
+        return std::get_if<openai::StreamScanner>(&scan_);
+    }
+    [[nodiscard]] openai::ReplyScanner* json() noexcept
+    {
+        return std::get_if<openai::ReplyScanner>(&scan_);
+    }
     void note_usage();
+    void note(const openai::Usage& usage, const std::string& model, const std::string& reason);
 
     RequestContext& context_;
     upstream::Lease& lease_;
@@ -98,10 +108,8 @@ private:
     std::string held_;    // body bytes read before the relay
     std::string joined_;  // runs put together for the scanner while it hides
     std::string inflated_;
-    std::optional<openai::StreamScanner> stream_;
-    std::optional<openai::ReplyScanner> json_;
+    std::variant<std::monostate, openai::StreamScanner, openai::ReplyScanner> scan_;
     std::optional<openai::Inflater> inflater_;
-    openai::ReplyFacts whole_;
     std::vector<std::string_view> runs_;    // body bytes as they came
     std::vector<std::string_view> relay_;   // what of them is passed on
     std::vector<std::string_view> pieces_;  // that with head and framing
@@ -116,7 +124,6 @@ private:
     bool sse_ = false;
     bool chunked_out_ = false;
     bool head_sent_ = false;
-    bool scanned_whole_ = false;
     bool scanned_held_ = false;
 };
 

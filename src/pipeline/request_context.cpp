@@ -10,6 +10,7 @@ void RequestContext::name_backend(std::shared_ptr<upstream::Backend> chosen)
 {
     backend = std::move(chosen);
     exchange.record.backend = backend->name();
+    exchange.record.provider = upstream::to_string(backend->settings().provider);
     exchange.record.upstream = backend->address();
 }
 

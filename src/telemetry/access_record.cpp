@@ -31,6 +31,14 @@ void json_number(std::string& out, std::string_view key, T value)
     append_number(out, value);
 }
 
+/// Left out when zero: few replies have any.
+void json_count(std::string& out, std::string_view key, std::uint64_t value)
+{
+    if (value != 0) {
+        json_number(out, key, value);
+    }
+}
+
 void json_duration(std::string& out, std::string_view key, core::Duration value)
 {
     if (value >= core::Duration::zero()) {
@@ -133,6 +141,7 @@ void append_json_line(std::string& out, const AccessRecord& record)
     json_text(out, R"(,"user_agent":")", record.user_agent);
     json_text(out, R"(,"route":")", record.route);
     json_text(out, R"(,"model":")", record.model);
+    json_text(out, R"(,"served_model":")", record.served_model);
     json_text(out, R"(,"token":")", record.token);
     json_text(out, R"(,"backend":")", record.backend);
     json_text(out, R"(,"upstream":")", record.upstream);
@@ -152,8 +161,13 @@ void append_json_line(std::string& out, const AccessRecord& record)
         json_number(out, R"(,"output_tokens":)", record.usage.output);
         json_number(out, R"(,"cached_tokens":)", record.usage.cached);
         json_number(out, R"(,"reasoning_tokens":)", record.usage.reasoning);
+        json_count(out, R"(,"cache_write_tokens":)", record.usage.cache_write);
+        json_count(out, R"(,"audio_input_tokens":)", record.usage.audio_input);
+        json_count(out, R"(,"audio_output_tokens":)", record.usage.audio_output);
     }
+    json_text(out, R"(,"finish_reason":")", record.finish_reason);
     json_duration(out, R"(,"duration_ms":)", record.times.total);
+    json_duration(out, R"(,"first_piece_ms":)", record.times.first_piece);
     json_duration(out, R"(,"upstream_first_byte_ms":)", record.times.upstream_first_byte);
     json_duration(out, R"(,"proxy_ms":)", record.times.proxy);
     json_duration(out, R"(,"queue_ms":)", record.times.queue);

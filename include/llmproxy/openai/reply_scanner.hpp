@@ -15,24 +15,27 @@ namespace llmproxy::openai {
 /// Gathers a JSON reply beside its relay and reads usage and model when it has ended.
 ///
 /// Keeps at most kMaxKept bytes; of a longer reply only the beginning and the last kTail bytes are read.
-/// A reply known to be one piece goes to `scan_reply` instead, which keeps nothing. Thread safety: none.
+/// Thread safety: none.
 class ReplyScanner {
 public:
     static constexpr std::size_t kMaxKept = std::size_t{1} << 20;
     static constexpr std::size_t kTail = std::size_t{16} * 1024;
 
     void feed(std::string_view piece);
-    /// The reply is complete. Frees what was kept.
+    /// The reply is this one piece, of which nothing is kept: in place of `feed` and `finish`.
+    void read_whole(std::string_view reply);
+    /// The reply is complete. Frees what was kept. Does nothing after `read_whole`.
     void finish();
 
-    /// Set after `finish`.
+    /// Set after `finish` or `read_whole`.
     [[nodiscard]] const Usage& usage() const noexcept { return facts_.usage; }
-    [[nodiscard]] const std::string& model() const noexcept { return facts_.model; }
+    [[nodiscard]] const ReplyFacts& facts() const noexcept { return facts_; }
 
 private:
     std::string kept_;
     std::string head_;
     std::size_t total_ = 0;
+    bool read_ = false;
     ReplyFacts facts_;
 };
 

@@ -44,6 +44,8 @@ public:
     [[nodiscard]] bool block_seen() const noexcept { return block_seen_; }
     [[nodiscard]] const Usage& usage() const noexcept { return usage_; }
     [[nodiscard]] const std::string& model() const noexcept { return model_; }
+    /// Why the first choice ended, as ReplyFacts::finish_reason.
+    [[nodiscard]] const std::string& finish_reason() const noexcept { return finish_reason_; }
 
 private:
     static constexpr std::size_t kHead = 1024;
@@ -74,6 +76,7 @@ private:
     std::string given_;      // what was held and is being relayed
     Usage usage_;
     std::string model_;
+    std::string finish_reason_;
 };
 
 }  // namespace llmproxy::openai

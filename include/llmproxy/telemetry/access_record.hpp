@@ -14,8 +14,11 @@ struct TokenUsage {
     bool present = false;  ///< false: the upstream reported nothing, the figures say nothing
     std::uint64_t input = 0;
     std::uint64_t output = 0;
-    std::uint64_t cached = 0;     ///< part of input
-    std::uint64_t reasoning = 0;  ///< part of output
+    std::uint64_t cached = 0;        ///< part of input: read from a cache
+    std::uint64_t reasoning = 0;     ///< part of output
+    std::uint64_t cache_write = 0;   ///< part of input: written to a cache
+    std::uint64_t audio_input = 0;   ///< part of input
+    std::uint64_t audio_output = 0;  ///< part of output
 };
 
 /// How long the parts of one exchange took. Negative: that part did not happen.
@@ -24,6 +27,7 @@ struct ExchangeTimes {
     core::Duration upstream_first_byte{-1};  ///< request sent to first byte of the upstream's head
     core::Duration proxy{-1};                ///< the proxy's own share
     core::Duration queue{-1};                ///< waiting for admission
+    core::Duration first_piece{-1};  ///< head complete to the first byte of a reply's body written
 };
 
 /// One attempt at a backend, as the line of a request tells that made several.
@@ -58,10 +62,13 @@ struct AccessRecord {
     std::string listener;  ///< configured name
     /// A word of a closed set: "chat_completions", "connect", ...; static text.
     std::string_view route;
-    std::string model;     ///< as the client named it
-    std::string token;     ///< the token's configured name, never the token
-    std::string backend;   ///< configured name; empty when none was chosen
-    std::string upstream;  ///< host:port of that backend, as configured
+    std::string model;          ///< as the client named it
+    std::string served_model;   ///< as the upstream named it in its reply
+    std::string finish_reason;  ///< why generation ended, in the upstream's word
+    std::string token;          ///< the token's configured name, never the token
+    std::string backend;        ///< configured name; empty when none was chosen
+    std::string_view provider;  ///< of that backend; static text
+    std::string upstream;       ///< host:port of that backend, as configured
 
     std::uint16_t status = 0;           ///< of the answer; 0: none was written
     std::string_view outcome = "ok";    ///< core::ErrorInfo::code, or "ok"; static text

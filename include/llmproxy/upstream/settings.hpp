@@ -8,12 +8,17 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace llmproxy::upstream {
 
 enum class Provider : std::uint8_t { openai, mock };
+[[nodiscard]] constexpr std::string_view to_string(Provider provider) noexcept
+{
+    return provider == Provider::mock ? "mock" : "openai";
+}
 enum class InjectUsage : std::uint8_t { automatic, off };
 
 /// How the in-process mock provider behaves. A model name may override: `mock-gpt?latency=20ms&chunks=5`.

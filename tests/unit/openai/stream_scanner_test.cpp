@@ -14,6 +14,7 @@ struct Seen {
     std::string out;
     Usage usage;
     std::string model;
+    std::string finish_reason;
     bool terminal = false;
     bool error = false;
     bool boundary = false;
@@ -45,6 +46,7 @@ Seen run(const std::vector<std::string>& pieces, bool hide, Route route = Route:
     take();
     seen.usage = scanner.usage();
     seen.model = scanner.model();
+    seen.finish_reason = scanner.finish_reason();
     seen.terminal = scanner.terminal_seen();
     seen.error = scanner.error_seen();
     return seen;
@@ -230,6 +232,24 @@ TEST(StreamScanner, AddsUpWhatSeveralEventsTell)
         false, Route::other);
     EXPECT_EQ(seen.usage, (Usage{8, 6, 0, 0, true}));
     EXPECT_EQ(seen.model, "c");
+}
+
+TEST(StreamScanner, TellsWhyGenerationEnded)
+{
+    const std::string chat =
+        "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"finish_reason\\\":\\\"no\\\"\"},"
+        "\"finish_reason\":null}]}\n\n"
+        "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\n" +
+        kUsage + kDone;
+    EXPECT_EQ(run({chat}, true).finish_reason, "tool_calls");
+    const std::string anthropic =
+        "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"max_tokens\"},"
+        "\"usage\":{\"output_tokens\":6}}\n\n";
+    EXPECT_EQ(run({anthropic}, false, Route::other).finish_reason, "max_tokens");
+    const std::string response =
+        "event: response.incomplete\ndata: {\"response\":{\"status\":\"incomplete\","
+        "\"usage\":{\"input_tokens\":1,\"output_tokens\":2}}}\n\n";
+    EXPECT_EQ(run({response}, false, Route::responses).finish_reason, "incomplete");
 }
 
 TEST(StreamScanner, LeavesTwoHundredRandomStreamsAsTheyAre)
