@@ -14,7 +14,9 @@
 #include "llmproxy/telemetry/log.hpp"
 #include "llmproxy/telemetry/metrics.hpp"
 #include "llmproxy/upstream/backends.hpp"
+#include "llmproxy/upstream/health_checks.hpp"
 #include "llmproxy/version.hpp"
+#include "readiness.hpp"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -69,7 +71,7 @@ struct Daemon::Parts {
     explicit Parts(std::shared_ptr<const config::Snapshot> the_snapshot)
         : snapshot(std::move(the_snapshot)), context(static_cast<int>(thread_count(*snapshot))),
           control(asio::make_strand(context)), timer(control), sweeper(control), metrics(kVersion),
-          tasks(report_escape)
+          tasks(report_escape), checks(context, metrics, random, report_escape)
     {
     }
 
@@ -80,7 +82,6 @@ struct Daemon::Parts {
     core::Result<std::shared_ptr<const pipeline::Policies>>
     make_policies(const config::Snapshot& from, const upstream::Backends* before);
     core::Result<void> start();
-    handlers::Readiness readiness() const;
     core::Task<void> drain();
     core::Task<void> finish(bool complete);
     core::Task<void> sweep();
@@ -106,6 +107,7 @@ struct Daemon::Parts {
     asio::steady_timer sweeper;
     telemetry::Metrics metrics;
     net::TaskGroup tasks;
+    upstream::HealthChecks checks;
     std::unique_ptr<telemetry::AccessLog> access_log;
     std::unique_ptr<net::Resolver> resolver;
     std::unique_ptr<pipeline::Gateway> gateway;
@@ -137,29 +139,6 @@ Daemon::Parts::make_policies(const config::Snapshot& from, const upstream::Backe
                                    std::move(*backends));
 }
 
-handlers::Readiness Daemon::Parts::readiness() const
-{
-    handlers::Readiness state;
-    const auto policies = gateway->policies();
-    for (const auto& backend : policies->backends->all()) {
-        const auto circuit = backend->circuit().report();
-        state.detail += backend->name() + ": " + std::string(policy::to_string(circuit.state));
-        if (circuit.held) {
-            state.detail += ", held by an operator";
-        } else if (circuit.state == policy::CircuitState::open) {
-            const auto left = std::chrono::ceil<std::chrono::seconds>(circuit.probe_in);
-            state.detail += ", probe in " + std::to_string(left.count()) + " s";
-        }
-        state.detail += "\n";
-    }
-    if (draining) {
-        state.not_ready = "draining";
-    } else if (!policies->backends->any_usable()) {
-        state.not_ready = "no usable backend";
-    }
-    return state;
-}
-
 core::Result<void> Daemon::Parts::start()
 {
     std::signal(SIGPIPE, SIG_IGN);
@@ -187,8 +166,10 @@ core::Result<void> Daemon::Parts::start()
     metrics.on_collect([this](telemetry::Metrics& into) {
         into.set_queued_requests(gateway->queued());
         into.set_access_log_dropped(access_log->dropped());
+        collect_health(*gateway->policies()->backends, into);
     });
-    health = std::make_unique<handlers::Health>([this] { return readiness(); });
+    health = std::make_unique<handlers::Health>(
+        [this] { return readiness_of(*gateway->policies()->backends, draining); });
     metrics_page = std::make_unique<handlers::MetricsPage>(metrics);
     openai = std::make_unique<handlers::OpenAi>(*gateway);
     routes.add(edge::Role::gateway, "/v1/", *openai);
@@ -207,6 +188,7 @@ core::Result<void> Daemon::Parts::start()
     forward->destinations.listen_on(own_listeners(*server));
     work.emplace(asio::make_work_guard(context));
     tasks.spawn(control, sweep());
+    checks.follow(*gateway->policies()->backends);
     const auto count = thread_count(*snapshot);
     for (unsigned i = 0; i < count; ++i) {
         threads.emplace_back([this] { context.run(); });
@@ -268,6 +250,7 @@ core::Task<void> Daemon::Parts::finish(bool complete)
     server->close_listeners(true);
     stopping = true;
     sweeper.cancel();
+    checks.stop();
     if (complete) {
         server->close_idle();
     } else {
@@ -279,6 +262,9 @@ core::Task<void> Daemon::Parts::finish(bool complete)
     while (server->connections() > 0 && !until.passed(std::chrono::steady_clock::now())) {
         server->stop_sessions();
         co_await pause(timer, kLook);
+    }
+    if (!co_await checks.join(until)) {
+        log().error({}, "checks of backends did not end");
     }
     for (const auto& backend : gateway->policies()->backends->all()) {
         backend->close_idle();
@@ -390,6 +376,9 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
         return failed;
     }
     parts.gateway->replace(std::move(*policies));
+    if (!parts.stopping) {
+        parts.checks.follow(*parts.gateway->policies()->backends);
+    }
     telemetry::set_level(snapshot->logging.level);
     {
         const std::lock_guard latest(parts.latest_mutex);

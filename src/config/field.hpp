@@ -158,7 +158,7 @@ void add_server_fields(std::vector<Field>& table);
 void add_limit_fields(std::vector<Field>& table);
 void add_backend_fields(std::vector<Field>& table);
 void add_model_fields(std::vector<Field>& table);
-void add_adaptive_timeout_fields(std::vector<Field>& table);
+void add_backend_resilience_fields(std::vector<Field>& table);
 void add_resilience_fields(std::vector<Field>& table);
 void add_forward_fields(std::vector<Field>& table);
 void add_auth_fields(std::vector<Field>& table);

@@ -182,7 +182,7 @@ void add_backend_fields(std::vector<Field>& table)
                         .between(-1000, 1000)
                         .bind([](Cursor & c) -> auto& { return c.backend->priority; }));
     add_reach_fields(table);
-    add_adaptive_timeout_fields(table);
+    add_backend_resilience_fields(table);
     add_mock_fields(table);
     table.push_back(
         field("default_backend", Type::string, "", "The backend for requests that name no model.")

@@ -84,6 +84,46 @@ void add_circuit_fields(std::vector<Field>& table)
              BareUnit::seconds));
 }
 
+Field check(Field row, std::string example)
+{
+    return std::move(row).commented(std::move(example));
+}
+
+void add_health_check_fields(std::vector<Field>& table)
+{
+    table.push_back(check(
+        field("backends[].health_check.path", Type::string, "",
+              "What is asked for by GET, from the root of `base_url`'s host and with the backend's "
+              "key and headers; a status from 200 to 299 is a success. Empty: no checks.")
+            .bind([](Cursor & c) -> auto& { return c.backend->health_check.path; }),
+        "/v1/models"));
+    table.push_back(
+        check(field("backends[].health_check.interval", Type::duration, "10s",
+                    "Between two checks, a tenth more or less.")
+                  .between(10 * kMillisecond, 24 * kHour)
+                  .bind([](Cursor & c) -> auto& { return c.backend->health_check.interval; }),
+              "10s"));
+    table.push_back(
+        check(field("backends[].health_check.timeout", Type::duration, "5s",
+                    "For one check, its connection included.")
+                  .between(kMillisecond, kHour)
+                  .bind([](Cursor & c) -> auto& { return c.backend->health_check.timeout; }),
+              "5s"));
+    table.push_back(check(
+        field("backends[].health_check.unhealthy_threshold", Type::integer, "3",
+              "Failed checks in a row after which the backend gets requests only where no other "
+              "can take them.")
+            .between(1, 1000)
+            .bind([](Cursor & c) -> auto& { return c.backend->health_check.unhealthy_threshold; }),
+        "3"));
+    table.push_back(check(
+        field("backends[].health_check.healthy_threshold", Type::integer, "2",
+              "Successful checks in a row after which it gets requests again.")
+            .between(1, 1000)
+            .bind([](Cursor & c) -> auto& { return c.backend->health_check.healthy_threshold; }),
+        "2"));
+}
+
 }  // namespace
 
 void add_resilience_fields(std::vector<Field>& table)
@@ -98,7 +138,7 @@ void add_resilience_fields(std::vector<Field>& table)
     add_circuit_fields(table);
 }
 
-void add_adaptive_timeout_fields(std::vector<Field>& table)
+void add_backend_resilience_fields(std::vector<Field>& table)
 {
     table.push_back(
         field("backends[].adaptive_timeout.enabled", Type::boolean, "false",
@@ -111,6 +151,7 @@ void add_adaptive_timeout_fields(std::vector<Field>& table)
                         .between(kMillisecond, kHour)
                         .bind([](Cursor & c) -> auto& { return c.backend->adaptive_timeout.floor; })
                         .commented("10s"));
+    add_health_check_fields(table);
 }
 
 }  // namespace llmproxy::config

@@ -298,6 +298,11 @@ private:
                    "an http:// proxy for a backend whose base_url is https://; TLS inside TLS is "
                    "not supported");
         }
+        const auto& path = backend.health_check.path;
+        if (!path.empty() && (path[0] != '/' || !is_visible(path) || path.find('#') != path.npos)) {
+            refuse(indexed("backends", index, "health_check.path"),
+                   "a path that begins with / and has no spaces; got " + yaml_text(path));
+        }
     }
 
     void check_default_backend()

@@ -64,6 +64,18 @@ constexpr std::array kCatalogue{
                "Exchanges on a pooled connection.",
                kBackend,
                {}},
+    MetricInfo{"llmproxy_backend_healthy",
+               MetricType::gauge,
+               "0 while a backend's checks find it unhealthy, else 1; backends without checks have "
+               "none.",
+               kBackend,
+               {}},
+    MetricInfo{"llmproxy_health_checks_total",
+               MetricType::counter,
+               "Checks of backends. `result` is `passed`, `refused` (by its status), "
+               "`connect_failed`, `tls_failed`, `timeout` or `bad_reply`.",
+               kBackendResult,
+               {}},
     MetricInfo{"llmproxy_tokens_total",
                MetricType::counter,
                "Tokens as upstreams reported them. `direction` is `input`, `output`, `cached` "

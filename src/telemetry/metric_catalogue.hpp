@@ -18,6 +18,8 @@ enum class Metric : std::uint8_t {
     rejections,
     upstream_connects,
     upstream_reuses,
+    backend_healthy,
+    health_checks,
     tokens,
     open_tunnels,
     tunnels,

@@ -5,6 +5,8 @@
 
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <map>
 #include <mutex>
 #include <sstream>
 #include <utility>
@@ -50,11 +52,14 @@ struct Metrics::State {
     SeriesTable<Index, 128> rejection_series;
     SeriesTable<Index, 2048> connect_series;
     SeriesTable<Index, 512> reuse_series;
+    SeriesTable<Index, 1024> check_series;
     SeriesTable<Index, 16> tunnel_series;
     SeriesTable<Index, 16> refusal_series;
 
     std::mutex collect_mutex;  // one rendering at a time
     std::vector<std::function<void(Metrics&)>> collectors;
+    std::mutex health_mutex;
+    std::map<std::string, Index, std::less<>> health_series;  // that are shown
 
     RequestSeries make_request_series(const SeriesKey& key)
     {
@@ -180,6 +185,36 @@ void Metrics::destination_refused(std::string_view rule)
 {
     auto& state = *state_;
     state.store.add(state.one(state.refusal_series, Metric::forward_refusals, rule));
+}
+
+void Metrics::health_check(std::string_view backend, std::string_view result)
+{
+    auto& state = *state_;
+    state.store.add(state.check_series.find({backend, result}, [&state](const SeriesKey& key) {
+        return state.store.with(Metric::health_checks, {key.first, key.second});
+    }));
+}
+
+void Metrics::set_backend_health(std::span<const std::pair<std::string_view, bool>> healthy)
+{
+    auto& state = *state_;
+    const std::lock_guard lock(state.health_mutex);
+    std::erase_if(state.health_series, [&](const auto& entry) {
+        const bool gone = std::none_of(healthy.begin(), healthy.end(),
+                                       [&](const auto& one) { return one.first == entry.first; });
+        if (gone) {
+            state.store.hide(entry.second);
+        }
+        return gone;
+    });
+    for (const auto& [backend, well] : healthy) {
+        auto found = state.health_series.find(backend);
+        if (found == state.health_series.end()) {
+            const auto series = state.store.with(Metric::backend_healthy, {backend});
+            found = state.health_series.emplace(backend, series).first;
+        }
+        state.store.set(found->second, well ? 1 : 0);
+    }
 }
 
 void Metrics::config_reload(bool ok)

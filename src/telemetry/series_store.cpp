@@ -31,9 +31,16 @@ SeriesStore::Index SeriesStore::with(Metric metric, std::initializer_list<std::s
     auto& known = series_.at(static_cast<std::size_t>(metric));
     const auto found = known.find(key);
     if (found != known.end()) {
+        hidden_.erase(found->second);
         return found->second;
     }
     return known.emplace(key, cells_.reserve(cells_of(info_of(metric)))).first->second;
+}
+
+void SeriesStore::hide(Index series)
+{
+    const std::lock_guard lock(mutex_);
+    hidden_.insert(series);
 }
 
 void SeriesStore::set(Index series, std::uint64_t value)
@@ -70,7 +77,12 @@ std::vector<prometheus::MetricFamily> SeriesStore::collect() const
         family.type = type_of(info.type);
         family.metric.reserve(series_[i].size());
         for (const auto& [values, series] : series_[i]) {
-            family.metric.push_back(show(info, values, series));
+            if (!hidden_.contains(series)) {
+                family.metric.push_back(show(info, values, series));
+            }
+        }
+        if (family.metric.empty()) {
+            families.pop_back();
         }
     }
     return families;

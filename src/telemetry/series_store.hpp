@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,7 +24,7 @@ class SeriesStore {
 public:
     using Index = Cells::Index;
 
-    /// The series of `metric` with these label values, in the catalogue's order; made at the first call.
+    /// The series of `metric` with these label values, in the catalogue's order; made at the first call, shown from now on.
     [[nodiscard]] Index with(Metric metric, std::initializer_list<std::string_view> values);
 
     void add(Index series, std::uint64_t by = 1) { cells_.add(series, by); }
@@ -32,6 +33,9 @@ public:
     void set(Index series, std::uint64_t value);
     /// One sample of a histogram of `metric`.
     void observe(Metric metric, Index series, core::Duration sample);
+
+    /// The series is not shown until `with` asks for it again.
+    void hide(Index series);
 
     /// Every metric that has a series, in the order of the catalogue.
     [[nodiscard]] std::vector<prometheus::MetricFamily> collect() const;
@@ -46,6 +50,7 @@ private:
     mutable std::mutex mutex_;
     std::mutex set_mutex_;
     std::array<std::map<Values, Index>, kMetrics> series_;
+    std::set<Index> hidden_;
 };
 
 }  // namespace llmproxy::telemetry

@@ -117,6 +117,7 @@ Backend::Backend(BackendSettings settings, const Settings& shared,
       max_idle_(idle_cap(shared)), max_connections_(shared.max_connections_per_backend),
       gate_(policy::AdmissionLimits{max_connections_, max_connections_}),
       circuit_(circuit, surroundings.clock),
+      health_(std::make_shared<policy::BackendHealth>(settings_.health_check, surroundings.clock)),
       load_(std::make_shared<policy::BackendLoad>(surroundings.clock)),
       keys_(settings_.api_keys.size(), surroundings.clock),
       inject_usage_(settings_.inject_usage == InjectUsage::automatic)
@@ -132,6 +133,19 @@ bool Backend::can_stay(const BackendSettings& settings, const Settings& shared) 
     return !has_files && settings_ == settings && connect_timeout_ == shared.connect_timeout &&
            idle_timeout_ == shared.idle_timeout && max_idle_ == idle_cap(shared) &&
            max_connections_ == shared.max_connections_per_backend;
+}
+
+void Backend::learn_from(const Backend& before)
+{
+    if (address_ == before.address_ && settings_.proxy == before.settings_.proxy) {
+        circuit_ = before.circuit_;
+        load_ = before.load_;
+    } else if (const auto circuit = before.circuit_.report(); circuit.held) {
+        circuit.state == policy::CircuitState::open ? circuit_.hold_open() : circuit_.hold_closed();
+    }
+    if (settings_.health_check == before.settings_.health_check && address_ == before.address_) {
+        health_ = before.health_;
+    }
 }
 
 core::Result<std::shared_ptr<Backend>> Backend::make(BackendSettings settings,
@@ -265,6 +279,15 @@ core::Task<core::Result<net::Stream>> Backend::open(core::Deadline total, net::W
                                 stream.error().detail(), stream.error().cause());
     }
     co_return stream;
+}
+
+core::Task<core::Result<net::Stream>> Backend::connect(core::Deadline deadline)
+{
+    if (mock_) {
+        co_return open_mock();
+    }
+    net::ConnectTarget target(url_.host, url_.port, tls_, egress_);
+    co_return co_await net::connect(surroundings_.resolver, std::move(target), deadline);
 }
 
 core::Result<net::Stream> Backend::open_mock()

@@ -26,6 +26,9 @@ core::Result<std::shared_ptr<const Backends>> Backends::make(const Settings& set
             return core::Failure(core::Errc::internal, core::Origin::self,
                                  "backend " + one.name + ": " + made.error().describe());
         }
+        if (known) {
+            (*made)->learn_from(*known);
+        }
         set->all_.push_back(std::move(*made));
     }
     std::stable_sort(set->all_.begin(), set->all_.end(), [](const auto& a, const auto& b) {

@@ -1,7 +1,5 @@
 #include "llmproxy/upstream/targets.hpp"
 
-#include <boost/container/small_vector.hpp>
-
 #include <algorithm>
 
 namespace llmproxy::upstream {
@@ -52,12 +50,22 @@ std::optional<Choice> Targets::choose(std::string_view model, std::span<const Ba
                                                : policy::BackendLoad::Pending();
         return Choice{&only, std::move(circuit), std::move(pending)};
     }
-    boost::container::small_vector<std::size_t, 16> usable;
+    Indices usable;
+    Indices unhealthy;
     for (std::size_t i = 0; i < targets_.size(); ++i) {
-        if (fits(targets_[i], model, tried) && targets_[i].backend->circuit().would_admit()) {
-            usable.push_back(i);
+        const auto& backend = *targets_[i].backend;
+        if (fits(targets_[i], model, tried) && backend.circuit().would_admit()) {
+            (backend.health().is_unhealthy() ? unhealthy : usable).push_back(i);
         }
     }
+    if (auto choice = choose_among(usable)) {
+        return choice;
+    }
+    return unhealthy.empty() || has_healthy(model) ? std::nullopt : choose_among(unhealthy);
+}
+
+std::optional<Choice> Targets::choose_among(Indices& usable)
+{
     while (auto chosen = balancer_.choose({usable.data(), usable.size()})) {
         const auto& target = targets_[chosen->index];
         // Between the look and this another request may have taken the place of the probe.
@@ -69,11 +77,20 @@ std::optional<Choice> Targets::choose(std::string_view model, std::span<const Ba
     return std::nullopt;
 }
 
+bool Targets::has_healthy(std::string_view model) const noexcept
+{
+    return std::any_of(targets_.begin(), targets_.end(), [&](const Target& one) {
+        return !one.backend->health().is_unhealthy() && fits(one, model, {}) &&
+               one.backend->circuit().would_admit();
+    });
+}
+
 bool Targets::has_usable(std::string_view model,
                          std::span<const Backend* const> tried) const noexcept
 {
     return std::any_of(targets_.begin(), targets_.end(), [&](const Target& one) {
-        return fits(one, model, tried) && one.backend->circuit().would_admit();
+        return fits(one, model, tried) && one.backend->circuit().would_admit() &&
+               (!one.backend->health().is_unhealthy() || !has_healthy(model));
     });
 }
 

@@ -36,7 +36,7 @@ enum class CircuitCause : std::uint8_t {
 /// Each change of state begins a generation; what permits of an earlier one report is dropped.
 ///
 /// Thread safety: every member may be called concurrently. While closed and while open, `try_acquire` takes no lock.
-/// Lifetime: permits share the state and may outlive the breaker; `clock` must outlive both.
+/// Lifetime: copies and permits share the state and may outlive the breaker; `clock` must outlive all.
 class CircuitBreaker {
     struct Core;
 

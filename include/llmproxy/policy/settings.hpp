@@ -55,6 +55,17 @@ struct AdaptiveTimeoutSettings {
                            const AdaptiveTimeoutSettings&) = default;
 };
 
+/// `health_check` of a backend.
+struct HealthCheckSettings {
+    std::string path;  ///< what is asked for by GET; empty: no checks
+    std::chrono::nanoseconds interval{std::chrono::seconds(10)};
+    std::chrono::nanoseconds timeout{std::chrono::seconds(5)};  ///< connection included
+    std::uint32_t unhealthy_threshold = 3;                      ///< failures in a row; at least 1
+    std::uint32_t healthy_threshold = 2;                        ///< successes in a row; at least 1
+
+    friend bool operator==(const HealthCheckSettings&, const HealthCheckSettings&) = default;
+};
+
 /// `fallback:` and `balancing:`.
 struct Settings {
     std::uint32_t max_retries = 3;  ///< over all backends; attempts are one more

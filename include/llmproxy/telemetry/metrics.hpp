@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace llmproxy::telemetry {
 
@@ -71,6 +72,9 @@ public:
     /// A pooled connection was used again.
     void upstream_reuse(std::string_view backend);
 
+    /// A backend was checked. \param result  a word of a closed set.
+    void health_check(std::string_view backend, std::string_view result);
+
     void config_reload(bool ok);
 
     /// \name Figures that others keep; set them from an `on_collect` callback.
@@ -78,6 +82,8 @@ public:
     void set_queued_requests(std::uint64_t count);
     /// \param total  since the start; never falls.
     void set_access_log_dropped(std::uint64_t total);
+    /// All backends that are checked; those that are not among them any more disappear.
+    void set_backend_health(std::span<const std::pair<std::string_view, bool>> healthy);
     /// @}
 
     /// Has `collect` called at the beginning of each `render`, one at a time. What it captures must

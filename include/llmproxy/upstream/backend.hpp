@@ -10,6 +10,7 @@
 #include "llmproxy/net/task_group.hpp"
 #include "llmproxy/net/watchdog.hpp"
 #include "llmproxy/policy/admission_gate.hpp"
+#include "llmproxy/policy/backend_health.hpp"
 #include "llmproxy/policy/backend_load.hpp"
 #include "llmproxy/policy/circuit_breaker.hpp"
 #include "llmproxy/policy/key_ring.hpp"
@@ -120,6 +121,8 @@ public:
     [[nodiscard]] const core::Secret& key(std::size_t index) const noexcept;
     [[nodiscard]] policy::CircuitBreaker& circuit() noexcept { return circuit_; }
     [[nodiscard]] const policy::CircuitBreaker& circuit() const noexcept { return circuit_; }
+    /// What its checks have found, if it has any (HealthChecks).
+    [[nodiscard]] policy::BackendHealth& health() const noexcept { return *health_; }
     [[nodiscard]] const std::shared_ptr<policy::BackendLoad>& load() const noexcept
     {
         return load_;
@@ -137,9 +140,18 @@ public:
     core::Task<core::Result<Lease>> lease(bool fresh, core::Deadline queue_until,
                                           core::Deadline total, net::Watchdog& watchdog);
 
+    /// A new connection beside the pool and its cap; the caller's alone, on the caller's strand.
+    /// Fails like `net::connect`.
+    core::Task<core::Result<net::Stream>> connect(core::Deadline deadline);
+
     /// Whether one made from these settings would be as this one is: then this one goes on over a reload, with
     /// its pool and what it has learned. Never with files, since what is in them may be new.
     [[nodiscard]] bool can_stay(const BackendSettings& settings, const Settings& shared) const;
+
+    /// Takes over what `before`, which this one takes the place of, has learned: circuit and load if both go to the same
+    /// place, its health if it is checked the same way, and in any case a circuit that an operator holds.
+    /// Before the first request only.
+    void learn_from(const Backend& before);
 
     /// Closes pooled connections that idled too long or that the other side has closed.
     void sweep(core::SteadyTime now);
@@ -182,6 +194,7 @@ private:
     mutable std::mutex mutex_;
     std::vector<std::unique_ptr<Connection>> idle_;  // newest at the back
     policy::CircuitBreaker circuit_;
+    std::shared_ptr<policy::BackendHealth> health_;
     std::shared_ptr<policy::BackendLoad> load_;
     policy::KeyRing keys_;
     std::atomic<std::uint64_t> connects_{0};

@@ -46,6 +46,7 @@ struct BackendSettings {
     std::string proxy;  ///< http(s)://[user:pass@]host:port, reached by CONNECT
     InjectUsage inject_usage = InjectUsage::automatic;
     policy::AdaptiveTimeoutSettings adaptive_timeout;
+    policy::HealthCheckSettings health_check;
     MockSettings mock;
     bool disabled =
         false;  ///< set by the loader when api_key was configured but resolved to nothing

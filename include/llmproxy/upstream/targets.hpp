@@ -4,6 +4,8 @@
 #include "llmproxy/policy/circuit_breaker.hpp"
 #include "llmproxy/upstream/backend.hpp"
 
+#include <boost/container/small_vector.hpp>
+
 #include <memory>
 #include <optional>
 #include <span>
@@ -30,6 +32,9 @@ struct Choice {
 
 /// The places among which requests are balanced: those of a public model name, or all backends by their patterns.
 ///
+/// A target is usable while its backend's circuit admits. One whose backend its checks find unhealthy is usable only while
+/// none that is for the same model is healthy and admits, tried or not: checks never take out the last one.
+///
 /// Thread safety: every member may be called concurrently. Lifetime: shared backends; `random` must outlive it.
 class Targets {
 public:
@@ -41,7 +46,7 @@ public:
 
     /// Whether any of them is for `model`, usable now or not.
     [[nodiscard]] bool serves(std::string_view model) const noexcept;
-    /// One for `model` whose circuit admits, not on a backend of `tried`; none if there is none.
+    /// A usable one for `model`, not on a backend of `tried`; none if there is none.
     [[nodiscard]] std::optional<Choice> choose(std::string_view model,
                                                std::span<const Backend* const> tried);
     /// Whether `choose` would find one now.
@@ -53,6 +58,9 @@ public:
     [[nodiscard]] const std::vector<Target>& all() const noexcept { return targets_; }
 
 private:
+    using Indices = boost::container::small_vector<std::size_t, 16>;
+    [[nodiscard]] std::optional<Choice> choose_among(Indices& usable);
+    [[nodiscard]] bool has_healthy(std::string_view model) const noexcept;
     [[nodiscard]] bool fits(const Target& target, std::string_view model,
                             std::span<const Backend* const> tried) const noexcept;
 

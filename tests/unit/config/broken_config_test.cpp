@@ -169,6 +169,8 @@ const Broken kBroken[]{
      "f:4:15: backends[0].headers.x-a: expected each header field once"},
     {"egress_proxy", backend("    proxy: socks5://p:1\n"),
      "f:4:5: backends[0].proxy: expected http(s)://[user:pass@]host:port"},
+    {"health_check_path", backend("    health_check: { path: \"a b\" }\n"),
+     "f:4:21: backends[0].health_check.path: expected a path that begins with /"},
     {"mock_error_rate", backend("    mock: {error_rate: 1.5}\n"),
      "f:4:24: backends[0].mock.error_rate: expected a number from 0 to 1; got \"1.5\""},
     {"mock_error_rate_nan", backend("    mock: {error_rate: nan}\n"),

@@ -185,6 +185,7 @@ backends:
   - name: a
     provider: mock
     adaptive_timeout: {enabled: true, floor: 4s}
+    health_check: {path: /health, interval: 1s, timeout: 2s, unhealthy_threshold: 4, healthy_threshold: 5}
 balancing: {policy: fastest}
 fallback:
   max_retries: 7
@@ -203,6 +204,8 @@ fallback:
 )");
     EXPECT_EQ(snapshot->upstream.backends.at(0).adaptive_timeout,
               (policy::AdaptiveTimeoutSettings{true, 4s}));
+    EXPECT_EQ(snapshot->upstream.backends.at(0).health_check,
+              (policy::HealthCheckSettings{"/health", 1s, 2s, 4, 5}));
     policy::Settings expected;
     expected.max_retries = 7;
     expected.backoff = {false, 250ms, 8s, 1.5, 0.25, policy::JitterMode::full};

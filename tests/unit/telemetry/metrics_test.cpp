@@ -139,6 +139,9 @@ TEST(Metrics, ShowsExactlyWhatTheCatalogueNames)
     metrics.rejected(core::Errc::draining);
     metrics.upstream_connect("openai", core::Errc::none);
     metrics.upstream_reuse("openai");
+    metrics.health_check("openai", "passed");
+    const std::pair<std::string_view, bool> healthy{"openai", true};
+    metrics.set_backend_health({&healthy, 1});
     metrics.tunnel_opened();
     metrics.tunnel_closed("client_closed", 1, 2);
     metrics.destination_refused("own_listener");
@@ -155,6 +158,22 @@ TEST(Metrics, ShowsExactlyWhatTheCatalogueNames)
                      types.at(static_cast<std::size_t>(metric.type)));
     }
     EXPECT_EQ(shown, named);
+}
+
+TEST(Metrics, ShowsTheHealthOfTheBackendsThatAreThereNow)
+{
+    Metrics metrics("1");
+    std::vector<std::pair<std::string_view, bool>> healthy{{"a", true}, {"b", false}};
+    metrics.set_backend_health(healthy);
+    auto text = metrics.render();
+    EXPECT_TRUE(has_line(text, R"(llmproxy_backend_healthy{backend="a"} 1)"));
+    EXPECT_TRUE(has_line(text, R"(llmproxy_backend_healthy{backend="b"} 0)"));
+    healthy = {{"b", true}, {"c", true}};
+    metrics.set_backend_health(healthy);
+    text = metrics.render();
+    EXPECT_EQ(text.find(R"(llmproxy_backend_healthy{backend="a"})"), std::string::npos);
+    EXPECT_TRUE(has_line(text, R"(llmproxy_backend_healthy{backend="b"} 1)"));
+    EXPECT_TRUE(has_line(text, R"(llmproxy_backend_healthy{backend="c"} 1)"));
 }
 
 TEST(Metrics, CountsTunnels)
