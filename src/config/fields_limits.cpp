@@ -96,6 +96,12 @@ void add_limit_fields(std::vector<Field>& table)
             .between(1, 1024 * 1024 * kGiB)
             .bind([](Cursor & c) -> auto& { return c.root->pipeline.max_upload_bytes; }));
     table.push_back(
+        field("limits.max_known_resources", Type::integer, "100000",
+              "Files, batches, stored responses and the like of which is remembered which backend "
+              "and key hold them, about 300 bytes each; those not asked for longest go first.")
+            .between(0, 100'000'000)
+            .bind([](Cursor & c) -> auto& { return c.root->pipeline.max_known_resources; }));
+    table.push_back(
         field("limits.header_timeout", Type::duration, "10s", "Time for a whole request head.")
             .between(kMillisecond, kHour)
             .bind([](Cursor & c) -> auto& { return c.root->server.header_timeout; }));

@@ -82,6 +82,14 @@ Attempt::Next Attempt::note_relayed()
     if (!result_) {
         return cut_short(result_.error());
     }
+    const auto& head = context_.exchange.head();
+    if (head.verb == http::Verb::delete_ && context_.resources != nullptr &&
+        reply_.head.status < 300) {
+        const auto ids = openai::ids_in_path(context_.target.path);
+        if (!ids.empty()) {
+            context_.resources->forget(ids.back());
+        }
+    }
     switch (relay_->end()) {
     case Relay::End::complete: context_.circuit.completed(); break;
     case Relay::End::cut_upstream: context_.circuit.failed(); break;

@@ -71,7 +71,29 @@ core::Result<void> authenticate(RequestContext& context)
     return {};
 }
 
-/// One of the targets for a model, or the default backend for routes without one.
+/// The target for the model on the backend that holds what the request names.
+core::Result<void> take_home(RequestContext& context, std::string_view model)
+{
+    const auto* const target = context.targets->find(model, *context.home);
+    if (target == nullptr) {
+        std::string message = "The model `";
+        message.append(model.substr(0, 200))
+            .append("` is not available where `")
+            .append(context.home_of)
+            .append("` is kept.");
+        return Failure(Errc::model_not_found, Origin::client).say(std::move(message)).at("model");
+    }
+    auto& backend = *target->backend;
+    auto circuit = backend.circuit().try_acquire();
+    if (!circuit) {
+        return circuit_open(context, backend.circuit().probe_in());
+    }
+    context.take({target, std::move(circuit), backend.load()->begin()});
+    context.targets = nullptr;  // nowhere else
+    return {};
+}
+
+/// One of the targets for a model, or the default backend for routes without one; what is held somewhere stays there.
 core::Result<void> choose_backend(RequestContext& context, std::optional<std::string_view> named)
 {
     const auto& backends = *context.policies->backends;
@@ -81,6 +103,9 @@ core::Result<void> choose_backend(RequestContext& context, std::optional<std::st
         // Only a body that is held can be given another model.
         auto* const known = context.facts ? backends.public_model(model) : nullptr;
         context.targets = known != nullptr ? known : &backends.by_pattern();
+        if (context.home) {
+            return take_home(context, model);
+        }
         if (auto choice = context.targets->choose(model, {})) {
             context.take(std::move(*choice));
             return {};
@@ -97,7 +122,9 @@ core::Result<void> choose_backend(RequestContext& context, std::optional<std::st
     }
     const auto& wanted = context.policies->settings.default_backend;
     auto only = backends.all().size() == 1 ? backends.all().front() : nullptr;
-    auto backend = wanted.empty() ? std::move(only) : backends.by_name(wanted);
+    auto backend = context.home     ? context.home
+                   : wanted.empty() ? std::move(only)
+                                    : backends.by_name(wanted);
     if (!backend) {
         return Failure(Errc::not_found, Origin::self, "no default_backend for this route")
             .say("No backend is configured for this path.");
@@ -144,11 +171,13 @@ make_policies(Settings settings, policy::Settings rules,
     return policies;
 }
 
-Gateway::Gateway(std::shared_ptr<const Policies> policies, std::string instance)
+Gateway::Gateway(std::shared_ptr<const Policies> policies, std::string instance,
+                 std::shared_ptr<Resources> resources)
     : policies_(std::move(policies)), via_name_(http::via_pseudonym(instance)),
       admission_(policy::AdmissionLimits{policies_->settings.max_concurrent_requests,
                                          policies_->settings.max_queued_requests}),
-      buffered_(policies_->settings.max_buffered_bytes), retries_(policies_->rules.retry_budget)
+      buffered_(policies_->settings.max_buffered_bytes), retries_(policies_->rules.retry_budget),
+      recent_(policies_->settings.max_known_resources), resources_(std::move(resources))
 {
 }
 
@@ -162,6 +191,7 @@ void Gateway::replace(std::shared_ptr<const Policies> policies)
                                                   policies_->settings.max_queued_requests});
     buffered_.set_limit(policies_->settings.max_buffered_bytes);
     retries_.configure(policies_->rules.retry_budget);
+    recent_.set_limit(policies_->settings.max_known_resources);
     for (const auto& backend : policies_->backends->all()) {
         backend->circuit().configure(policies_->rules.circuit);
     }
@@ -178,6 +208,7 @@ core::Task<void> Gateway::serve(http::Exchange& exchange)
     RequestContext context(exchange, policies(), via_name_);
     context.budget = &retries_;
     context.head_times = &head_times_;
+    context.resources = resources_ ? resources_.get() : &recent_;
     auto result = co_await take_through_phases(context);
     exchange.watchdog().watch_client(false);
     exchange.watchdog().guard_upstream(nullptr);
@@ -281,6 +312,12 @@ core::Task<core::Result<void>> Gateway::take_through_phases(RequestContext& cont
         sniffed = std::move(*found);
         if (!sniffed.empty()) {
             model = sniffed;
+        }
+    }
+    if (may_have_home(context)) {
+        auto looked = co_await find_home(context);
+        if (!looked) {
+            co_return looked;
         }
     }
     auto chosen = choose_backend(context, model);

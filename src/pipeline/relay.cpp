@@ -74,12 +74,17 @@ Relay::Relay(RequestContext& context, upstream::Lease& lease, const Upload& uplo
     if (coding) {
         inflater_.emplace(*coding);
     }
-    if (sse_ && (plain || coding)) {
+    const bool readable = (sse_ || is_type(type, "application/json")) && (plain || coding);
+    if (sse_ && readable) {
         // What passes untouched cannot be hidden.
         scan_.emplace<openai::StreamScanner>(context.route, plain && context.hides_usage &&
                                                                 reply.head.status == 200);
-    } else if (is_type(type, "application/json") && reply.head.status == 200 && (plain || coding)) {
+    } else if (readable && reply.head.status == 200) {
         scan_.emplace<openai::ReplyScanner>();
+    }
+    if (readable && context.tells_ids && reply.head.status < 300) {
+        ids_ = std::make_unique<openai::IdScanner>(
+            openai::is_inference(context.route) ? 1 : openai::IdScanner::kMaxIds);
     }
     holding_ = may_retry && sse_ && plain && reply.head.status == 200;
     context.exchange.record.stream = sse_;

@@ -2,6 +2,20 @@
 
 namespace llmproxy::pipeline {
 
+void Relay::learn_ids(std::string_view bytes)
+{
+    if (!ids_) {
+        return;
+    }
+    ids_->feed(bytes);
+    for (auto& id : ids_->take()) {
+        context_.learn(std::move(id));
+    }
+    if (ids_->done()) {
+        ids_.reset();
+    }
+}
+
 void Relay::scan()
 {
     const auto look = [&](std::string_view bytes) {
@@ -16,9 +30,14 @@ void Relay::scan()
         for (const auto run : runs_) {
             inflater_->feed(run, inflated_);
             look(inflated_);
+            learn_ids(inflated_);
         }
         relay_ = runs_;
         return;
+    }
+    // Before any of it is relayed: who reads an id may ask for it at once.
+    for (const auto run : runs_) {
+        learn_ids(run);
     }
     if (stream()) {
         if (runs_.size() > 1 && context_.hides_usage) {

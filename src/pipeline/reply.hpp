@@ -5,10 +5,12 @@
 
 #include "llmproxy/openai/inflater.hpp"
 #include "llmproxy/openai/reply_scanner.hpp"
+#include "llmproxy/openai/resource_ids.hpp"
 #include "llmproxy/openai/stream_scanner.hpp"
 #include "llmproxy/policy/reply_classifier.hpp"
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -75,6 +77,7 @@ private:
     bool look_at_beginning();
     bool take_runs();
     void scan();
+    void learn_ids(std::string_view bytes);
     void drop_piece();
     /// After the last piece: usage, connection. False if the stream lacks its end.
     bool end_body();
@@ -109,6 +112,7 @@ private:
     std::string joined_;  // runs put together for the scanner while it hides
     std::string inflated_;
     std::variant<std::monostate, openai::StreamScanner, openai::ReplyScanner> scan_;
+    std::unique_ptr<openai::IdScanner> ids_;  // while it may find more
     std::optional<openai::Inflater> inflater_;
     std::vector<std::string_view> runs_;    // body bytes as they came
     std::vector<std::string_view> relay_;   // what of them is passed on

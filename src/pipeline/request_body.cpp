@@ -97,28 +97,40 @@ core::Result<void> understand_body(RequestContext& context)
     return {};
 }
 
-core::Task<core::Result<std::string>> sniff_multipart_model(RequestContext& context)
+core::Task<core::Result<bool>> read_ahead(RequestContext& context, std::size_t limit)
 {
     auto& exchange = context.exchange;
-    const auto type = exchange.head().fields.get(FieldName::content_type);
+    if (exchange.body_done() || context.body.size() >= limit) {
+        co_return false;
+    }
     std::vector<std::string_view> runs;
+    auto got = co_await exchange.read_body(runs, context.total);
+    if (!got) {
+        co_return got.error();
+    }
+    for (const auto run : runs) {
+        context.body.append(run);
+    }
+    co_return true;
+}
+
+core::Task<core::Result<std::string>> sniff_multipart_model(RequestContext& context)
+{
+    const auto type = context.exchange.head().fields.get(FieldName::content_type);
     for (;;) {
         const auto found = openai::multipart_model(type, context.body);
         if (found.state == openai::MultipartModel::State::found) {
             co_return found.value;
         }
-        const bool enough = found.state == openai::MultipartModel::State::absent ||
-                            exchange.body_done() ||
-                            context.body.size() >= openai::kMaxMultipartPrefix;
-        if (enough) {
+        if (found.state == openai::MultipartModel::State::absent) {
             co_return std::string();
         }
-        auto got = co_await exchange.read_body(runs, context.total);
-        if (!got) {
-            co_return got.error();
+        const auto more = co_await read_ahead(context, openai::kMaxMultipartPrefix);
+        if (!more) {
+            co_return more.error();
         }
-        for (const auto run : runs) {
-            context.body.append(run);
+        if (!*more) {
+            co_return std::string();
         }
     }
 }

@@ -38,6 +38,11 @@ void RequestContext::commit(unsigned status) noexcept
     }
 }
 
+void RequestContext::learn(std::string id) const
+{
+    resources->learn(std::move(id), {backend->name(), backend->key_id(key)});
+}
+
 core::Duration RequestContext::header_timeout() const
 {
     const auto longest = policies->settings.response_header_timeout;

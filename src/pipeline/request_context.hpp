@@ -6,6 +6,7 @@
 #include "llmproxy/openai/request_facts.hpp"
 #include "llmproxy/openai/route.hpp"
 #include "llmproxy/pipeline/gateway.hpp"
+#include "llmproxy/pipeline/resources.hpp"
 
 #include <boost/container/static_vector.hpp>
 
@@ -36,11 +37,15 @@ struct RequestContext {
     /// A head came after `time`, or none came for so long.
     void learn_head_time(core::Duration time);
 
+    /// What has this id is now with the backend and key of the attempt under way.
+    void learn(std::string id) const;
+
     http::Exchange& exchange;
     std::shared_ptr<const Policies> policies;
     const std::string& via_name;
     policy::RetryBudget* budget = nullptr;          ///< the gateway's
     policy::AdaptiveTimeout* head_times = nullptr;  ///< the gateway's
+    Resources* resources = nullptr;                 ///< the gateway's; nullptr: nothing is learnt
 
     http::Target target;
     openai::Route route = openai::Route::other;
@@ -51,6 +56,11 @@ struct RequestContext {
     policy::CircuitBreaker::Permit circuit;   ///< of `backend`, for the attempt under way
     policy::BackendLoad::Pending pending;
     std::size_t key = 0;  ///< index among the backend's keys
+    /// Holds what the request names, with this key if that is still known: it goes nowhere else.
+    std::shared_ptr<upstream::Backend> home;
+    std::optional<std::size_t> home_key;
+    std::string home_of;     ///< the id that says so
+    bool tells_ids = false;  ///< the reply may tell ids to learn
 
     std::string body;                           ///< inference: all of it; multipart: its first part
     std::optional<openai::RequestFacts> facts;  ///< inference routes with a body
@@ -95,8 +105,17 @@ core::Task<core::Result<void>> hold_rest(RequestContext& context);
 /// Reads the facts of the body that is held.
 [[nodiscard]] core::Result<void> understand_body(RequestContext& context);
 
+/// Reads one more piece of a body that is not held into the context; false at its end or once `limit` bytes are there.
+core::Task<core::Result<bool>> read_ahead(RequestContext& context, std::size_t limit);
+
 /// Reads ahead in a multipart body for the `model` field, at most 64 KiB; what was read stays in the context.
 core::Task<core::Result<std::string>> sniff_multipart_model(RequestContext& context);
+
+/// Whether somebody may hold what the request is about; says also whether the reply is to be looked through for ids.
+[[nodiscard]] bool may_have_home(RequestContext& context);
+/// Finds who holds the resources that the request names, by its path or body; of a body that is not held the beginning is
+/// read for that. Fails like a read of the body.
+core::Task<core::Result<void>> find_home(RequestContext& context);
 
 /// The attempts phase and the relay of what they brought.
 core::Task<core::Result<void>> run_attempts(RequestContext& context);

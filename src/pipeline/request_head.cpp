@@ -10,6 +10,12 @@ namespace {
 
 using http::FieldName;
 
+/// Whether the reply is read beside its relay, which a coding would hide.
+bool wants_plain_reply(const RequestContext& context) noexcept
+{
+    return openai::is_inference(context.route) || context.tells_ids;
+}
+
 /// Fields of the client that never go on as they are: ours to write, or credentials.
 bool is_replaced(const http::Field& field, const RequestContext& context)
 {
@@ -19,7 +25,7 @@ bool is_replaced(const http::Field& field, const RequestContext& context)
     case FieldName::expect:
     case FieldName::via:
     case FieldName::authorization: return true;
-    case FieldName::accept_encoding: return openai::is_inference(context.route);
+    case FieldName::accept_encoding: return wants_plain_reply(context);
     default: break;
     }
     const auto same = [&](std::string_view name) { return core::iequals(name, field.name); };
@@ -94,7 +100,7 @@ std::string compose_request_head(const RequestContext& context, const core::Secr
     }
     http::append_via(out, head.fields, context.via_name);
     http::append_field(out, "X-Request-Id", context.exchange.record.request_id);
-    if (openai::is_inference(context.route)) {
+    if (wants_plain_reply(context)) {
         http::append_field(out, "Accept-Encoding", "identity");
     }
     bool authorized = false;  // by the operator's own field, which is meant to take the key's place

@@ -66,7 +66,11 @@ void Retries::dispatched(const policy::RetryDecision& decision)
     plan_.dispatched(decision);
     auto& keys = context_.backend->keys();
     auto& key = context_.key;
-    key = decision.action == Action::other_key ? keys.next(key) : keys.next();
+    if (context_.home_key) {
+        key = *context_.home_key;
+    } else {
+        key = decision.action == Action::other_key ? keys.next(key) : keys.next();
+    }
     context_.exchange.record.attempts = plan_.attempts();
 }
 
@@ -133,7 +137,7 @@ policy::RetryDecision Retries::decide(const policy::AttemptFacts& facts)
     policy::RetryOptions options;
     options.replayable = facts.end == AttemptEnd::not_sent || kind_ != RequestKind::other;
     options.same_backend = keeps_permit || backend.circuit().would_admit();
-    options.other_key = backend.keys().has_other(context_.key);
+    options.other_key = !context_.home_key && backend.keys().has_other(context_.key);
     if (context_.targets != nullptr) {
         tried_.push_back(&backend);
         options.other_backend =
@@ -222,7 +226,7 @@ core::Task<std::optional<RetryStop>> Retries::prepare(const policy::RetryDecisio
     }
     if (choice) {
         context_.take(std::move(*choice));
-    } else if (context_.targets != nullptr && context_.policies->backends->all().size() > 1) {
+    } else if (context_.place != nullptr && context_.policies->backends->all().size() > 1) {
         context_.pending = context_.backend->load()->begin();
     }
     co_return std::nullopt;

@@ -16,6 +16,9 @@
 #include <boost/asio/strand.hpp>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <openssl/sha.h>
 
 namespace llmproxy::upstream {
 namespace {
@@ -28,6 +31,17 @@ std::size_t idle_cap(const Settings& shared)
         return shared.max_idle_per_backend;
     }
     return std::clamp<std::size_t>(shared.backends.size() * 5, 10, 50);
+}
+
+/// The beginning of the key's SHA-256.
+std::uint64_t fingerprint(const core::Secret& key)
+{
+    std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+    const auto& text = key.reveal();
+    SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
+    std::uint64_t id = 0;
+    std::memcpy(&id, digest.data(), sizeof id);
+    return id;
 }
 
 core::Failure bad_url(std::string_view url)
@@ -122,6 +136,9 @@ Backend::Backend(BackendSettings settings, const Settings& shared,
       keys_(settings_.api_keys.size(), surroundings.clock),
       inject_usage_(settings_.inject_usage == InjectUsage::automatic)
 {
+    for (const auto& key : settings_.api_keys) {
+        key_ids_.push_back(fingerprint(key));
+    }
 }
 
 Backend::~Backend() = default;
@@ -192,6 +209,20 @@ const core::Secret& Backend::key(std::size_t index) const noexcept
     static const core::Secret none;
     const auto& keys = settings_.api_keys;
     return index < keys.size() ? keys[index] : none;
+}
+
+std::uint64_t Backend::key_id(std::size_t index) const noexcept
+{
+    return index < key_ids_.size() ? key_ids_[index] : 0;
+}
+
+std::optional<std::size_t> Backend::key_with(std::uint64_t id) const noexcept
+{
+    const auto found = std::find(key_ids_.begin(), key_ids_.end(), id);
+    if (found == key_ids_.end()) {
+        return std::nullopt;
+    }
+    return static_cast<std::size_t>(found - key_ids_.begin());
 }
 
 std::unique_ptr<Connection> Backend::take_idle()

@@ -64,6 +64,14 @@ std::optional<Choice> Targets::choose(std::string_view model, std::span<const Ba
     return unhealthy.empty() || has_healthy(model) ? std::nullopt : choose_among(unhealthy);
 }
 
+const Target* Targets::find(std::string_view model, const Backend& backend) const noexcept
+{
+    const auto found = std::find_if(targets_.begin(), targets_.end(), [&](const Target& one) {
+        return one.backend.get() == &backend && fits(one, model, {});
+    });
+    return found == targets_.end() ? nullptr : &*found;
+}
+
 std::optional<Choice> Targets::choose_among(Indices& usable)
 {
     while (auto chosen = balancer_.choose({usable.data(), usable.size()})) {

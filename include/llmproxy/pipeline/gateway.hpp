@@ -3,6 +3,7 @@
 #include "llmproxy/auth/authenticator.hpp"
 #include "llmproxy/core/task.hpp"
 #include "llmproxy/http/exchange.hpp"
+#include "llmproxy/pipeline/resources.hpp"
 #include "llmproxy/pipeline/settings.hpp"
 #include "llmproxy/policy/adaptive_timeout.hpp"
 #include "llmproxy/policy/admission_gate.hpp"
@@ -35,8 +36,10 @@ struct Policies {
 /// Lifetime: outlives every exchange it serves.
 class Gateway {
 public:
-    /// \param instance  this process's name in Via fields (RFC 9110, section 7.6.3), unique per process.
-    Gateway(std::shared_ptr<const Policies> policies, std::string instance);
+    /// \param instance   this process's name in Via fields (RFC 9110, section 7.6.3), unique per process.
+    /// \param resources  who remembers where files and the like are; none: the gateway itself, in memory.
+    Gateway(std::shared_ptr<const Policies> policies, std::string instance,
+            std::shared_ptr<Resources> resources = nullptr);
     ~Gateway();
 
     /// Answers one request below `/v1`. Whatever happens, the exchange's record says it afterwards.
@@ -61,6 +64,8 @@ private:
     policy::ByteBudget buffered_;
     policy::RetryBudget retries_;
     policy::AdaptiveTimeout head_times_;
+    RecentResources recent_;
+    std::shared_ptr<Resources> resources_;  // or `recent_`, if there are none
 };
 
 }  // namespace llmproxy::pipeline

@@ -14,6 +14,7 @@ struct Settings {
     std::uint64_t max_body_bytes = 32ULL << 20;
     std::uint64_t max_buffered_bytes = 1ULL << 30;
     std::uint64_t max_upload_bytes = 1ULL << 30;
+    std::uint32_t max_known_resources = 100'000;  ///< ids of files, responses and such
 
     std::chrono::nanoseconds response_header_timeout{std::chrono::minutes(3)};
     std::chrono::nanoseconds stream_idle_timeout{std::chrono::seconds(120)};

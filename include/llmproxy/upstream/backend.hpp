@@ -119,6 +119,10 @@ public:
     [[nodiscard]] policy::KeyRing& keys() noexcept { return keys_; }
     /// The key of an index that `keys` gave; empty when none is configured.
     [[nodiscard]] const core::Secret& key(std::size_t index) const noexcept;
+    /// What tells a key from others for as long as it is configured, wherever; does not give it away. 0: no key.
+    [[nodiscard]] std::uint64_t key_id(std::size_t index) const noexcept;
+    /// The index of the key with that id, if it is still configured.
+    [[nodiscard]] std::optional<std::size_t> key_with(std::uint64_t id) const noexcept;
     [[nodiscard]] policy::CircuitBreaker& circuit() noexcept { return circuit_; }
     [[nodiscard]] const policy::CircuitBreaker& circuit() const noexcept { return circuit_; }
     /// What its checks have found, if it has any (HealthChecks).
@@ -197,6 +201,7 @@ private:
     std::shared_ptr<policy::BackendHealth> health_;
     std::shared_ptr<policy::BackendLoad> load_;
     policy::KeyRing keys_;
+    std::vector<std::uint64_t> key_ids_;
     std::atomic<std::uint64_t> connects_{0};
     std::atomic<std::uint64_t> reuses_{0};
     std::atomic<bool> inject_usage_;

@@ -49,6 +49,8 @@ public:
     /// A usable one for `model`, not on a backend of `tried`; none if there is none.
     [[nodiscard]] std::optional<Choice> choose(std::string_view model,
                                                std::span<const Backend* const> tried);
+    /// The one for `model` on that backend, usable now or not; nullptr if there is none.
+    [[nodiscard]] const Target* find(std::string_view model, const Backend& backend) const noexcept;
     /// Whether `choose` would find one now.
     [[nodiscard]] bool has_usable(std::string_view model,
                                   std::span<const Backend* const> tried) const noexcept;
