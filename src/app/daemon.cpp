@@ -401,6 +401,11 @@ void Daemon::note_failed_reload()
     parts_->metrics.config_reload(false);
 }
 
+core::Result<void> Daemon::order_circuit(std::string_view backend, policy::CircuitOrder order)
+{
+    return parts_->gateway->order_circuit(backend, order);
+}
+
 void Daemon::reopen_logs()
 {
     parts_->access_log->reopen();

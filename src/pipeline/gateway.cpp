@@ -197,6 +197,11 @@ void Gateway::replace(std::shared_ptr<const Policies> policies)
     }
 }
 
+core::Result<void> Gateway::order_circuit(std::string_view backend, policy::CircuitOrder order)
+{
+    return policies()->backends->order_circuit(backend, order);
+}
+
 std::shared_ptr<const Policies> Gateway::policies() const
 {
     const std::lock_guard lock(mutex_);

@@ -279,6 +279,15 @@ void CircuitBreaker::reset() noexcept
     core_->close(CircuitCause::operator_reset);
 }
 
+void CircuitBreaker::obey(CircuitOrder order) noexcept
+{
+    switch (order) {
+    case CircuitOrder::open: hold_open(); break;
+    case CircuitOrder::close: hold_closed(); break;
+    case CircuitOrder::reset: reset(); break;
+    }
+}
+
 void CircuitBreaker::configure(const CircuitSettings& settings) noexcept
 {
     const std::lock_guard lock(core_->mutex);
@@ -296,6 +305,16 @@ std::string_view to_string(CircuitState state) noexcept
     case half_open: break;
     }
     return "half_open";
+}
+
+std::string_view to_string(CircuitOrder order) noexcept
+{
+    switch (order) {
+    case CircuitOrder::open: return "open";
+    case CircuitOrder::close: return "close";
+    case CircuitOrder::reset: break;
+    }
+    return "reset";
 }
 
 std::string_view to_string(CircuitCause cause) noexcept

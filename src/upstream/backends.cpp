@@ -1,5 +1,7 @@
 #include "llmproxy/upstream/backends.hpp"
 
+#include "llmproxy/telemetry/log.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -67,6 +69,23 @@ Targets* Backends::public_model(std::string_view name) const noexcept
 {
     const auto found = public_.empty() ? public_.end() : public_.find(name);
     return found == public_.end() ? nullptr : found->second.get();
+}
+
+core::Result<void> Backends::order_circuit(std::string_view name, policy::CircuitOrder order) const
+{
+    const auto backend = by_name(name);
+    if (!backend) {
+        return core::Failure(core::Errc::not_found, core::Origin::client,
+                             "no backend " + std::string(name));
+    }
+    const auto before = backend->circuit().state();
+    backend->circuit().obey(order);
+    telemetry::log("upstream")
+        .warn({}, "an operator has set a circuit",
+              {{"backend", name},
+               {"order", policy::to_string(order)},
+               {"was", policy::to_string(before)}});
+    return {};
 }
 
 bool Backends::any_usable() const noexcept

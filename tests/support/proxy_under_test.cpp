@@ -147,6 +147,11 @@ void ProxyUnderTest::reload(const GatewayConfig& config)
     }
 }
 
+bool ProxyUnderTest::order_circuit(std::string_view backend, policy::CircuitOrder order)
+{
+    return daemon_->order_circuit(backend, order).has_value();
+}
+
 nlohmann::json ProxyUnderTest::access_line(const std::string& request_id)
 {
     return access_line_where("request_id", request_id);

@@ -2,6 +2,7 @@
 
 #include "llmproxy/core/clock.hpp"
 #include "llmproxy/net/resolver.hpp"
+#include "llmproxy/policy/circuit_breaker.hpp"
 #include "support/test_ca.hpp"
 #include "support/test_client.hpp"
 
@@ -72,6 +73,8 @@ public:
     void stop_now();
     int wait();
     void reload(const GatewayConfig& config);
+    /// As an operator does; false if there is no such backend.
+    bool order_circuit(std::string_view backend, policy::CircuitOrder order);
 
     /// The access log's line with that request id, waiting until it is there; null if it never comes.
     nlohmann::json access_line(const std::string& request_id);

@@ -4,6 +4,7 @@
 #include "llmproxy/core/clock.hpp"
 #include "llmproxy/core/failure.hpp"
 #include "llmproxy/net/resolver.hpp"
+#include "llmproxy/policy/circuit_breaker.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -13,7 +14,7 @@ namespace llmproxy::app {
 
 /// The whole program but its command line: builds every part from a configuration, runs it, reloads and drains it.
 ///
-/// Thread safety: `port`, `drain`, `stop_now`, `reload` and `reopen_logs` may be called from any thread once `start` has
+/// Thread safety: `port`, `drain`, `stop_now`, `reload`, `order_circuit` and `reopen_logs` may be called from any thread once `start` has
 /// succeeded; `start` and `wait` from the owner's.
 class Daemon {
 public:
@@ -44,6 +45,8 @@ public:
     core::Result<void> reload(std::shared_ptr<const config::Snapshot> snapshot);
     /// Counts a configuration that could not even be loaded.
     void note_failed_reload();
+    /// As an operator does: pipeline::Gateway::order_circuit.
+    core::Result<void> order_circuit(std::string_view backend, policy::CircuitOrder order);
     /// As SIGUSR1.
     void reopen_logs();
 

@@ -49,6 +49,11 @@ public:
     void replace(std::shared_ptr<const Policies> policies);
     [[nodiscard]] std::shared_ptr<const Policies> policies() const;
 
+    /// For operators: holds the circuit of a backend open or closed, or lets it work by itself again. Takes effect at once,
+    /// also for retries under way. Fails with Errc::not_found if there is no backend of that name.
+    [[nodiscard]] core::Result<void> order_circuit(std::string_view backend,
+                                                   policy::CircuitOrder order);
+
     /// For readyz and metrics.
     [[nodiscard]] std::uint32_t active() const noexcept { return admission_.active(); }
     [[nodiscard]] std::uint32_t queued() const noexcept { return admission_.queued(); }

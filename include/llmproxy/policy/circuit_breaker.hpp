@@ -25,8 +25,12 @@ enum class CircuitCause : std::uint8_t {
     switched_off  ///< by configuration
 };
 
+/// What an operator can do to a circuit: hold it open, hold it closed, or let it work by itself again.
+enum class CircuitOrder : std::uint8_t { open, close, reset };
+
 [[nodiscard]] std::string_view to_string(CircuitState state) noexcept;
 [[nodiscard]] std::string_view to_string(CircuitCause cause) noexcept;
+[[nodiscard]] std::string_view to_string(CircuitOrder order) noexcept;
 
 /// Keeps requests away from a backend that fails, and finds out cheaply when it is back. One per backend.
 ///
@@ -111,6 +115,8 @@ public:
     void hold_closed() noexcept;
     /// Closes it, forgets failures and openings, and lets it work by itself.
     void reset() noexcept;
+    /// One of these three.
+    void obey(CircuitOrder order) noexcept;
     /// Takes effect at once, but for the time that an open circuit stays open. Switched off, it closes.
     void configure(const CircuitSettings& settings) noexcept;
 

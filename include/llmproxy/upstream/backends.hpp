@@ -34,6 +34,11 @@ public:
     /// All backends, for models by their own name.
     [[nodiscard]] Targets& by_pattern() const noexcept { return *by_pattern_; }
 
+    /// Does to a backend's circuit what an operator wants, and logs it. What is held stays held over reloads, until `reset`.
+    /// Fails with Errc::not_found if there is no backend of that name.
+    [[nodiscard]] core::Result<void> order_circuit(std::string_view name,
+                                                   policy::CircuitOrder order) const;
+
     /// Whether any circuit would let a request through now.
     [[nodiscard]] bool any_usable() const noexcept;
 

@@ -194,11 +194,11 @@ TEST_F(CircuitBreakerTest, DropsAProbeThatAnOperatorOvertook)
 
 TEST_F(CircuitBreakerTest, StaysAsAnOperatorHoldsIt)
 {
-    breaker_.hold_open();
+    breaker_.obey(CircuitOrder::open);
     clock_.advance(24h * 365);
     EXPECT_FALSE(breaker_.try_acquire());
     EXPECT_TRUE(breaker_.report().held);
-    breaker_.hold_closed();
+    breaker_.obey(CircuitOrder::close);
     fail(50);
     EXPECT_EQ(breaker_.state(), closed);
     breaker_.reset();
