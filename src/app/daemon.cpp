@@ -25,6 +25,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <condition_variable>
@@ -107,6 +108,7 @@ struct Daemon::Parts {
     asio::steady_timer sweeper;
     telemetry::Metrics metrics;
     net::TaskGroup tasks;
+    asio::thread_pool background{1};  // what takes longer than a stream may wait
     upstream::HealthChecks checks;
     std::unique_ptr<telemetry::AccessLog> access_log;
     std::unique_ptr<net::Resolver> resolver;
@@ -151,7 +153,10 @@ core::Result<void> Daemon::Parts::start()
         return opened.error();
     }
     access_log = std::move(*opened);
-    resolver = std::make_unique<net::Resolver>(net::ResolverOptions(), lookup);
+    net::ResolverOptions resolving;
+    resolving.observer = [this](core::Duration took) { metrics.looked_up(took); };
+    resolver = std::make_unique<net::Resolver>(std::move(resolving), lookup);
+    metrics.limit_models(snapshot->metrics.max_models);
     auto policies = make_policies(*snapshot, nullptr);
     if (!policies) {
         return policies.error();
@@ -166,11 +171,14 @@ core::Result<void> Daemon::Parts::start()
     metrics.on_collect([this](telemetry::Metrics& into) {
         into.set_queued_requests(gateway->queued());
         into.set_access_log_dropped(access_log->dropped());
-        collect_health(*gateway->policies()->backends, into);
+        collect_backends(*gateway->policies()->backends, into);
+        for (const auto& [listener, left] : server->certificates()) {
+            into.show_certificate(listener, left);
+        }
     });
     health = std::make_unique<handlers::Health>(
         [this] { return readiness_of(*gateway->policies()->backends, draining); });
-    metrics_page = std::make_unique<handlers::MetricsPage>(metrics);
+    metrics_page = std::make_unique<handlers::MetricsPage>(metrics, background.get_executor());
     openai = std::make_unique<handlers::OpenAi>(*gateway);
     routes.add(edge::Role::gateway, "/v1/", *openai);
     for (const auto* path : {"/healthz", "/livez", "/readyz"}) {
@@ -344,6 +352,7 @@ int Daemon::wait()
         thread.join();
     }
     parts.threads.clear();
+    parts.background.join();
     parts.resolver.reset();
     parts.access_log->flush();
     telemetry::flush_logs();
@@ -380,6 +389,7 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
         parts.checks.follow(*parts.gateway->policies()->backends);
     }
     telemetry::set_level(snapshot->logging.level);
+    parts.metrics.limit_models(snapshot->metrics.max_models);
     {
         const std::lock_guard latest(parts.latest_mutex);
         parts.latest = snapshot;

@@ -56,15 +56,26 @@ handlers::Readiness readiness_of(const upstream::Backends& backends, bool draini
     return state;
 }
 
-void collect_health(const upstream::Backends& backends, telemetry::Metrics& into)
+void collect_backends(const upstream::Backends& backends, telemetry::Metrics& into)
 {
-    std::vector<std::pair<std::string_view, bool>> healthy;
     for (const auto& backend : backends.all()) {
-        if (backend->health().is_checked()) {
-            healthy.emplace_back(backend->name(), !backend->health().is_unhealthy());
+        const auto circuit = backend->circuit().report();
+        telemetry::BackendFigures figures;
+        figures.name = backend->name();
+        figures.circuit = static_cast<unsigned>(circuit.state);
+        figures.transitions = circuit.entered;
+        for (std::size_t i = 0; i < backend->keys().size(); ++i) {
+            figures.resting.push_back(backend->keys().is_cooling(i));
         }
+        figures.idle = backend->idle();
+        figures.leased = backend->leased();
+        figures.connects = backend->connects();
+        figures.reuses = backend->reuses();
+        if (backend->health().is_checked()) {
+            figures.healthy = !backend->health().is_unhealthy();
+        }
+        into.show_backend(figures);
     }
-    into.set_backend_health(healthy);
 }
 
 }  // namespace llmproxy::app

@@ -9,7 +9,7 @@ namespace llmproxy::app {
 /// What `/readyz` says of these backends.
 [[nodiscard]] handlers::Readiness readiness_of(const upstream::Backends& backends, bool draining);
 
-/// Tells the metrics which of the backends that are checked are healthy.
-void collect_health(const upstream::Backends& backends, telemetry::Metrics& into);
+/// Tells the metrics what backends keep count of themselves.
+void collect_backends(const upstream::Backends& backends, telemetry::Metrics& into);
 
 }  // namespace llmproxy::app

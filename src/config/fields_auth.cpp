@@ -41,6 +41,12 @@ void add_logging_fields(std::vector<Field>& table)
                           "Where those lines go: `stdout`, `stderr` or a file.")
                         .bind([](Cursor & c) -> auto& { return c.root->logging.access_log.path; })
                         .restart());
+    table.push_back(field("metrics.max_models", Type::integer, "100",
+                          "Model names that become label values of the `gen_ai_*` metrics: the "
+                          "first that an upstream "
+                          "answers for. All others are `other`.")
+                        .between(0, 1000)
+                        .bind([](Cursor & c) -> auto& { return c.root->metrics.max_models; }));
 }
 
 }  // namespace

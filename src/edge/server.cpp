@@ -87,6 +87,17 @@ std::vector<boost::asio::ip::tcp::endpoint> Server::endpoints() const
     return all;
 }
 
+std::vector<std::pair<std::string, std::chrono::seconds>> Server::certificates() const
+{
+    std::vector<std::pair<std::string, std::chrono::seconds>> all;
+    for (const auto& [listener, context] : state_->current()->tls) {
+        if (const auto left = net::certificate_lifetime(*context)) {
+            all.emplace_back(listener, *left);
+        }
+    }
+    return all;
+}
+
 core::Result<void> Server::reload(Settings settings)
 {
     // Addresses, roles and whether a listener speaks TLS need a restart: sessions ask by the running listeners' names.

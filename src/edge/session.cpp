@@ -128,6 +128,7 @@ core::Task<bool> Session::begin()
     }
     const auto context = current_->tls.find(listener_.name);
     auto tls = context->second;
+    const auto began = std::chrono::steady_clock::now();
     auto shaken = co_await stream_.accept_tls(std::move(tls));
     if (!shaken) {
         telemetry::log("edge").debug(
@@ -135,6 +136,7 @@ core::Task<bool> Session::begin()
             {{"client", peer_.address}, {"error", shaken.error().message()}});
         co_return false;
     }
+    server_->parts.metrics.tls_handshake("client", std::chrono::steady_clock::now() - began);
     peer_.tls = true;
     co_return true;
 }

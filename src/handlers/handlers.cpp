@@ -1,5 +1,10 @@
 #include "llmproxy/handlers/handlers.hpp"
 
+#include "llmproxy/http/content_coding.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
 namespace llmproxy::handlers {
 namespace {
 
@@ -26,6 +31,24 @@ core::Task<void> refuse_method(http::Exchange& exchange)
 {
     const Failure failure(Errc::method_not_allowed, Origin::client);
     co_await exchange.reply_error(failure, "Allow: GET, HEAD\r\n");
+}
+
+struct Page {
+    std::string text;
+    bool compressed = false;
+};
+
+core::Task<Page> make_page(telemetry::Metrics& metrics, bool compress)
+{
+    Page page;
+    page.text = metrics.render();
+    if (compress) {
+        if (auto smaller = http::gzip(page.text)) {
+            page.text = std::move(*smaller);
+            page.compressed = true;
+        }
+    }
+    co_return page;
 }
 
 }  // namespace
@@ -55,10 +78,17 @@ core::Task<void> MetricsPage::handle(http::Exchange& exchange)
         co_await refuse_method(exchange);
         co_return;
     }
+    const auto accepts = exchange.head().fields.get("accept-encoding");
+    auto making = make_page(metrics_, http::accepts_coding(accepts, "gzip"));
+    auto page =
+        co_await boost::asio::co_spawn(background_, std::move(making), boost::asio::use_awaitable);
     std::string fields;
     http::append_field(fields, "Content-Type", telemetry::kMetricsContentType);
-    auto page = metrics_.render();
-    co_await answer(exchange, 200, fields, std::move(page));
+    http::append_field(fields, "Vary", "Accept-Encoding");
+    if (page.compressed) {
+        http::append_field(fields, "Content-Encoding", "gzip");
+    }
+    co_await answer(exchange, 200, fields, std::move(page.text));
 }
 
 core::Task<void> OpenAi::handle(http::Exchange& exchange)

@@ -277,6 +277,17 @@ core::Task<core::Result<void>> set_up(Stream& stream, const ConnectTarget& targe
     co_return core::Result<void>();
 }
 
+/// Measures one step.
+class Lap {
+public:
+    explicit Lap(core::Duration& into) noexcept : into_(into) {}
+    void end() const noexcept { into_ = std::chrono::steady_clock::now() - began_; }
+
+private:
+    core::Duration& into_;
+    core::SteadyTime began_ = std::chrono::steady_clock::now();
+};
+
 std::string without_brackets(std::string host)
 {
     return host.size() > 2 && host.front() == '[' && host.back() == ']'
@@ -383,8 +394,10 @@ core::Task<core::Result<Stream>> connect_tcp(std::vector<tcp::endpoint> endpoint
 }
 
 core::Task<core::Result<Stream>> connect(Resolver& resolver, ConnectTarget target,
-                                         Deadline deadline)
+                                         Deadline deadline, ConnectTimes* times)
 {
+    ConnectTimes unwanted;
+    auto& took = times != nullptr ? *times : unwanted;
     target.host = without_brackets(std::move(target.host));
     if (target.is_tls_in_tls()) {
         co_return Failure(Errc::upstream_connect_failed, Origin::self,
@@ -393,12 +406,16 @@ core::Task<core::Result<Stream>> connect(Resolver& resolver, ConnectTarget targe
     auto& first_host = target.proxy ? target.proxy->host : target.host;
     first_host = without_brackets(std::move(first_host));
     const auto port = target.proxy ? target.proxy->port : target.port;
+    const Lap resolving(took.resolve);
     auto endpoints = co_await resolver.resolve(first_host, port, deadline);
+    resolving.end();
     if (!endpoints) {
         co_return endpoints.error().errc() == Errc::upstream_timeout ? late("resolving")
                                                                      : endpoints.error();
     }
+    const Lap connecting(took.connect);
     auto stream = co_await connect_tcp(std::move(*endpoints), deadline);
+    connecting.end();
     if (!stream || (!target.tls && !target.proxy)) {
         co_return stream;
     }
@@ -407,7 +424,9 @@ core::Task<core::Result<Stream>> connect(Resolver& resolver, ConnectTarget targe
     bool expired = false;
     {
         const DeadlineGuard guard(strand, *stream, deadline);
+        const Lap securing(took.tls);
         ready = co_await set_up(*stream, target);
+        securing.end();
         expired = guard.expired();
     }
     if (expired) {

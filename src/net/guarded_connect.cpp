@@ -79,9 +79,10 @@ resolve_while_wanted(Resolver& resolver, std::string host, std::uint16_t port,
 }
 
 core::Task<core::Result<Stream>> connect_while_wanted(Resolver& resolver, ConnectTarget target,
-                                                      core::Deadline deadline, Watchdog& watchdog)
+                                                      core::Deadline deadline, Watchdog& watchdog,
+                                                      ConnectTimes* times)
 {
-    return connect_while_wanted(connect(resolver, std::move(target), deadline), watchdog);
+    return connect_while_wanted(connect(resolver, std::move(target), deadline, times), watchdog);
 }
 
 core::Task<core::Result<Stream>> connect_while_wanted(core::Task<core::Result<Stream>> dialling,

@@ -137,7 +137,7 @@ public:
     enum class Asked : std::uint8_t { known, waiting, full, closed };
 
     State(ResolverOptions options, Lookup lookup, std::shared_ptr<const core::Clock> clock)
-        : options_(options), lookup_(std::move(lookup)), clock_(std::move(clock))
+        : options_(std::move(options)), lookup_(std::move(lookup)), clock_(std::move(clock))
     {
         options_.threads = std::max<std::size_t>(options_.threads, 1);
         options_.max_names = std::max<std::size_t>(options_.max_names, 1);
@@ -277,7 +277,12 @@ private:
     ResultPtr look_up(const std::string& name) const
     {
         try {
-            return std::make_shared<const LookupResult>(lookup_(name));
+            const auto began = std::chrono::steady_clock::now();
+            auto result = std::make_shared<const LookupResult>(lookup_(name));
+            if (options_.observer) {
+                options_.observer(std::chrono::steady_clock::now() - began);
+            }
+            return result;
         } catch (const std::exception& error) {
             LookupResult failed;
             failed.error = asio::error::no_recovery;
@@ -340,7 +345,7 @@ private:
 }  // namespace
 
 Resolver::Resolver(ResolverOptions options, Lookup lookup, std::shared_ptr<const core::Clock> clock)
-    : state_(std::make_shared<State>(options, std::move(lookup), std::move(clock)))
+    : state_(std::make_shared<State>(std::move(options), std::move(lookup), std::move(clock)))
 {
 }
 

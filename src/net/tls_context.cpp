@@ -238,6 +238,17 @@ core::Result<ContextPtr> make_client_context(const ClientTlsSettings& settings)
     return made;
 }
 
+std::optional<std::chrono::seconds> certificate_lifetime(SSL_CTX& context) noexcept
+{
+    const X509* const own = SSL_CTX_get0_certificate(&context);
+    int days = 0;
+    int seconds = 0;
+    if (own == nullptr || ASN1_TIME_diff(&days, &seconds, nullptr, X509_get0_notAfter(own)) != 1) {
+        return std::nullopt;
+    }
+    return std::chrono::days(days) + std::chrono::seconds(seconds);
+}
+
 void offer_session(SSL* ssl, SSL_CTX* context) noexcept
 {
     auto* slot = static_cast<SessionSlot*>(SSL_CTX_get_ex_data(context, slot_index()));

@@ -239,6 +239,7 @@ core::Task<Attempt::Next> Attempt::refused()
     seen.body = body;
     seen.headers = retry_headers(reply_.head.fields);
     facts_.reply = policy::classify_reply(seen, std::chrono::system_clock::now());
+    context_.exchange.record.refused_as = policy::to_string(facts_.reply.reply_class);
     if (status == 401 && !key.empty()) {
         failure_ = Failure(Errc::upstream_credentials_rejected, Origin::upstream,
                            "status 401 for the key of backend " + context_.backend->name());

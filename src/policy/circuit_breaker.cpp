@@ -38,6 +38,7 @@ struct CircuitBreaker::Core {
     {
         const auto before = word.load();
         history.at(changes++ % kHistory) = {clock.wall(), state_of(before), to, cause};
+        ++entered.at(static_cast<std::size_t>(to));
         failures.store(0);
         successes = 0;
         probe_out.store(false);
@@ -116,6 +117,7 @@ struct CircuitBreaker::Core {
     bool held = false;
     std::array<Transition, kHistory> history;
     std::size_t changes = 0;
+    std::array<std::uint64_t, 3> entered{};  // by state
 };
 
 CircuitBreaker::Permit::Permit(std::shared_ptr<Core> core, std::uint64_t generation,
@@ -250,6 +252,7 @@ CircuitBreaker::Report CircuitBreaker::report() const
     report.failures = core_->failures.load();
     report.openings = core_->openings;
     report.probe_in = probe_in();
+    report.entered = core_->entered;
     const auto first = core_->changes - std::min(core_->changes, kHistory);
     for (auto i = first; i < core_->changes; ++i) {
         report.history.push_back(core_->history.at(i % kHistory));

@@ -77,7 +77,7 @@ public:
 private:
     static constexpr std::size_t kShards = 16;
     static constexpr std::size_t kBlock = 512;
-    static constexpr std::size_t kBlocks = 256;
+    static constexpr std::size_t kBlocks = 512;
     struct alignas(64) Block : std::array<std::atomic<std::uint64_t>, kBlock> {};
     using Place = std::atomic<Block*>;
 

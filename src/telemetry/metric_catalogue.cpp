@@ -20,8 +20,34 @@ constexpr std::array<std::string_view, 1> kDirection{"direction"};
 constexpr std::array<std::string_view, 1> kRule{"rule"};
 constexpr std::array<std::string_view, 1> kResult{"result"};
 constexpr std::array<std::string_view, 1> kVersion{"version"};
+constexpr std::array<std::string_view, 1> kSide{"side"};
+constexpr std::array<std::string_view, 1> kLog{"log"};
+constexpr std::array<std::string_view, 2> kBackendClass{"backend", "class"};
+constexpr std::array<std::string_view, 2> kBackendKey{"backend", "key"};
+constexpr std::array<std::string_view, 2> kBackendTo{"backend", "to"};
+constexpr std::array<std::string_view, 2> kBackendState{"backend", "state"};
 constexpr std::array<std::string_view, 2> kBackendResult{"backend", "result"};
 constexpr std::array<std::string_view, 2> kBackendDirection{"backend", "direction"};
+
+// Of OpenTelemetry's semantic conventions, version 1.37.0, with Prometheus' characters.
+constexpr std::array<std::string_view, 4> kGenAi{"gen_ai_operation_name", "gen_ai_provider_name",
+                                                 "gen_ai_request_model", "gen_ai_response_model"};
+constexpr std::array<std::string_view, 5> kGenAiTokens{
+    "gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model",
+    "gen_ai_response_model", "gen_ai_token_type"};
+constexpr std::array kTokenCounts{1.0,       4.0,       16.0,       64.0,      256.0,
+                                  1024.0,    4096.0,    16384.0,    65536.0,   262144.0,
+                                  1048576.0, 4194304.0, 16777216.0, 67108864.0};
+constexpr std::array kGenAiDuration{0.01, 0.02, 0.04, 0.08,  0.16,  0.32,  0.64,
+                                    1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92};
+constexpr std::array kFirstToken{0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,
+                                 0.25,  0.5,   0.75, 1.0,  2.5,  5.0,  7.5,  10.0};
+constexpr std::array kOutputToken{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2,
+                                  0.3,  0.4,   0.5,  0.75,  1.0, 2.5};
+
+constexpr std::array kSteps{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                            0.1,    0.25,  0.5,    1.0,   2.5,  5.0,   10.0};
+constexpr std::array kWaits{0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0};
 
 constexpr std::array kExchange{0.005, 0.01, 0.025, 0.05, 0.1,  0.25,  0.5,  1.0,
                                2.5,   5.0,  10.0,  30.0, 60.0, 180.0, 600.0};
@@ -37,6 +63,18 @@ constexpr std::array kCatalogue{
     MetricInfo{"llmproxy_request_duration_seconds", MetricType::histogram,
                "Time from a request's complete head to the last byte of its answer.", kRoute,
                kExchange},
+    MetricInfo{"gen_ai_client_token_usage", MetricType::histogram,
+               "Tokens of an exchange. `gen_ai_token_type` is `input` or `output`.", kGenAiTokens,
+               kTokenCounts, 1.0},
+    MetricInfo{"gen_ai_server_request_duration_seconds", MetricType::histogram,
+               "Time from a request's complete head to the last byte of its answer.", kGenAi,
+               kGenAiDuration},
+    MetricInfo{"gen_ai_server_time_to_first_token_seconds", MetricType::histogram,
+               "Streams: time from a request's complete head to the first piece written.", kGenAi,
+               kFirstToken},
+    MetricInfo{"gen_ai_server_time_per_output_token_seconds", MetricType::histogram,
+               "Streams: time after the first piece, for each output token after the first.",
+               kGenAi, kOutputToken},
     MetricInfo{"llmproxy_proxy_overhead_seconds", MetricType::histogram,
                "The proxy's own share of a request's time.", Labels{}, kOverhead},
     MetricInfo{"llmproxy_upstream_first_byte_seconds", MetricType::histogram,
@@ -54,6 +92,39 @@ constexpr std::array kCatalogue{
                "Requests refused here, by the error's code.",
                kReason,
                {}},
+    MetricInfo{"llmproxy_client_disconnects_total", MetricType::counter,
+               "Requests whose client left before their end.", Labels{}, Buckets{}},
+    MetricInfo{"llmproxy_attempts_total",
+               MetricType::counter,
+               "Attempts at backends. `class` is `ok`, the class of a reply that was refused "
+               "(`transient`, `permanent`, `rate_limit`, `auth`, `quota`, `unknown`), or an "
+               "error's code.",
+               kBackendClass,
+               {}},
+    MetricInfo{"llmproxy_retry_wait_seconds", MetricType::histogram,
+               "Time waited before an attempt that is a retry.", Labels{}, kWaits},
+    MetricInfo{
+        "llmproxy_circuit_state",
+        MetricType::gauge,
+        "Of a backend's circuit (empty `key`): 0 closed, 1 open, 2 half-open. Of its keys, by "
+        "their place in the configuration: 1 while one rests after a refusal, else 0.",
+        kBackendKey,
+        {}},
+    MetricInfo{"llmproxy_circuit_transitions_total",
+               MetricType::counter,
+               "Changes of a circuit, by the state that it came to.",
+               kBackendTo,
+               {}},
+    MetricInfo{"llmproxy_streams_truncated_total",
+               MetricType::counter,
+               "Event streams that the upstream cut short.",
+               kBackend,
+               {}},
+    MetricInfo{"llmproxy_pool_connections",
+               MetricType::gauge,
+               "Connections to a backend now. `state` is `idle` or `leased`.",
+               kBackendState,
+               {}},
     MetricInfo{"llmproxy_upstream_connects_total",
                MetricType::counter,
                "New connections to backends that were tried. `result` is `ok` or an error's code.",
@@ -64,6 +135,15 @@ constexpr std::array kCatalogue{
                "Exchanges on a pooled connection.",
                kBackend,
                {}},
+    MetricInfo{"llmproxy_upstream_reuse_ratio",
+               MetricType::gauge,
+               "Share of exchanges since the start that used a pooled connection.",
+               kBackend,
+               {}},
+    MetricInfo{"llmproxy_dns_seconds", MetricType::histogram,
+               "Time of look-ups of names; names that are remembered need none.", Labels{}, kSteps},
+    MetricInfo{"llmproxy_tls_handshake_seconds", MetricType::histogram,
+               "Time of complete TLS handshakes. `side` is `client` or `upstream`.", kSide, kSteps},
     MetricInfo{"llmproxy_backend_healthy",
                MetricType::gauge,
                "0 while a backend's checks find it unhealthy, else 1; backends without checks have "
@@ -83,8 +163,8 @@ constexpr std::array kCatalogue{
                "`reasoning` (part of output).",
                kBackendDirection,
                {}},
-    MetricInfo{"llmproxy_open_tunnels", MetricType::gauge, "Tunnels of the forward proxy open now.",
-               Labels{}, Buckets{}},
+    MetricInfo{"llmproxy_tunnels_active", MetricType::gauge,
+               "Tunnels of the forward proxy open now.", Labels{}, Buckets{}},
     MetricInfo{"llmproxy_tunnels_total",
                MetricType::counter,
                "Tunnels of the forward proxy that ended, by why: `client_closed`, "
@@ -101,13 +181,33 @@ constexpr std::array kCatalogue{
                "Destinations refused by the forward proxy, by the rule that did.",
                kRule,
                {}},
-    MetricInfo{"llmproxy_access_log_dropped_total", MetricType::counter,
-               "Access log lines lost because the sink was slow or failed.", Labels{}, Buckets{}},
+    MetricInfo{"llmproxy_log_dropped_total",
+               MetricType::counter,
+               "Lines lost because where they go was slow or failed. `log` is `access`.",
+               kLog,
+               {}},
     MetricInfo{"llmproxy_config_reloads_total",
                MetricType::counter,
                "Reloads of the configuration. `result` is `ok` or `failed`.",
                kResult,
                {}},
+    MetricInfo{"llmproxy_certificate_expiry_seconds",
+               MetricType::gauge,
+               "Time until a listener's certificate expires; negative once it has.",
+               kListener,
+               {}},
+    MetricInfo{"process_cpu_seconds_total", MetricType::counter,
+               "User and system CPU time of this process.", Labels{}, Buckets{}},
+    MetricInfo{"process_start_time_seconds", MetricType::gauge,
+               "When this process began, since the Unix epoch.", Labels{}, Buckets{}},
+    MetricInfo{"process_resident_memory_bytes", MetricType::gauge, "Resident memory.", Labels{},
+               Buckets{}},
+    MetricInfo{"process_virtual_memory_bytes", MetricType::gauge, "Virtual memory.", Labels{},
+               Buckets{}},
+    MetricInfo{"process_open_fds", MetricType::gauge, "Open descriptors.", Labels{}, Buckets{}},
+    MetricInfo{"process_max_fds", MetricType::gauge, "The limit of open descriptors.", Labels{},
+               Buckets{}},
+    MetricInfo{"process_threads", MetricType::gauge, "Threads.", Labels{}, Buckets{}},
     MetricInfo{
         "llmproxy_build_info", MetricType::gauge, "Always 1; tells the version.", kVersion, {}},
 };
@@ -158,7 +258,12 @@ std::string metrics_markdown()
             bounds += fmt::format("- `{}`: {}\n", metric.name, fmt::join(metric.buckets, ", "));
         }
     }
-    page += "\nUpper bounds of the histograms' buckets, in seconds:\n\n" + bounds;
+    page += "\nNames that begin with `gen_ai_` are those of OpenTelemetry's semantic conventions "
+            "for generative AI, version "
+            "1.37.0. Models that no upstream has answered for yet, and those past "
+            "`metrics.max_models`, are `other` there.\n"
+            "\nUpper bounds of the histograms' buckets, in seconds (of token counts: tokens):\n\n" +
+            bounds;
     return page;
 }
 

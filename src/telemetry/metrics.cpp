@@ -1,12 +1,12 @@
 #include "llmproxy/telemetry/metrics.hpp"
 
+#include "gen_ai_metrics.hpp"
+#include "process_figures.hpp"
 #include "series_store.hpp"
 #include "series_table.hpp"
 
 #include <prometheus/text_serializer.h>
 
-#include <algorithm>
-#include <map>
 #include <mutex>
 #include <sstream>
 #include <utility>
@@ -39,10 +39,13 @@ struct Metrics::State {
     Index overhead = store.with(Metric::proxy_overhead, {});
     Index active = store.with(Metric::active_requests, {});
     Index queued = store.with(Metric::queued_requests, {});
-    Index open_tunnels = store.with(Metric::open_tunnels, {});
+    Index tunnels_active = store.with(Metric::tunnels_active, {});
+    Index disconnects = store.with(Metric::client_disconnects, {});
+    Index retry_wait = store.with(Metric::retry_wait, {});
+    Index dns = store.with(Metric::dns, {});
     Index bytes_from_client = store.with(Metric::tunnel_bytes, {"from_client"});
     Index bytes_from_upstream = store.with(Metric::tunnel_bytes, {"from_upstream"});
-    Index dropped = store.with(Metric::access_log_dropped, {});
+    Index dropped = store.with(Metric::log_dropped, {"access"});
     Index reload_ok = store.with(Metric::config_reloads, {"ok"});
     Index reload_failed = store.with(Metric::config_reloads, {"failed"});
 
@@ -53,13 +56,16 @@ struct Metrics::State {
     SeriesTable<Index, 2048> connect_series;
     SeriesTable<Index, 512> reuse_series;
     SeriesTable<Index, 1024> check_series;
+    SeriesTable<Index, 2048> attempt_series;
+    SeriesTable<Index, 512> truncated_series;
+    SeriesTable<Index, 16> handshake_series;
     SeriesTable<Index, 16> tunnel_series;
     SeriesTable<Index, 16> refusal_series;
 
+    GenAiMetrics gen_ai{store};
+
     std::mutex collect_mutex;  // one rendering at a time
     std::vector<std::function<void(Metrics&)>> collectors;
-    std::mutex health_mutex;
-    std::map<std::string, Index, std::less<>> health_series;  // that are shown
 
     RequestSeries make_request_series(const SeriesKey& key)
     {
@@ -75,6 +81,30 @@ struct Metrics::State {
                 store.with(Metric::tokens, {key.first, "output"}),
                 store.with(Metric::tokens, {key.first, "cached"}),
                 store.with(Metric::tokens, {key.first, "reasoning"})};
+    }
+
+    void count_attempt(std::string_view backend, std::string_view end)
+    {
+        store.add(attempt_series.find({backend, end}, [this](const SeriesKey& key) {
+            return store.with(Metric::attempts, {key.first, key.second});
+        }));
+    }
+
+    void count_attempts(const AccessRecord& record)
+    {
+        if (record.tries.empty()) {
+            if (record.attempts != 0) {
+                const bool refused = !record.refused_as.empty() && record.outcome == "ok";
+                count_attempt(record.backend, refused ? record.refused_as : record.outcome);
+            }
+            return;
+        }
+        for (const auto& one : record.tries) {
+            count_attempt(one.backend, one.outcome);
+            if (one.waited > core::Duration::zero()) {
+                store.observe(Metric::retry_wait, retry_wait, one.waited);
+            }
+        }
     }
 
     /// The series of a metric with one label.
@@ -94,6 +124,11 @@ Metrics::Metrics(std::string_view version) : state_(std::make_unique<State>())
 
 Metrics::~Metrics() = default;
 
+void Metrics::limit_models(std::size_t most) noexcept
+{
+    state_->gen_ai.limit_models(most);
+}
+
 void Metrics::record(const AccessRecord& record)
 {
     auto& state = *state_;
@@ -109,6 +144,13 @@ void Metrics::record(const AccessRecord& record)
     }
     if (record.times.proxy >= core::Duration::zero()) {
         store.observe(Metric::proxy_overhead, state.overhead, record.times.proxy);
+    }
+    state.count_attempts(record);
+    state.gen_ai.record(record);
+    if (record.outcome == "client_gone") {
+        store.add(state.disconnects);
+    } else if (record.stream && record.status == 200 && record.outcome.starts_with("upstream_")) {
+        store.add(state.one(state.truncated_series, Metric::streams_truncated, record.backend));
     }
     if (record.usage.present) {
         const auto& tokens =
@@ -166,16 +208,28 @@ void Metrics::upstream_reuse(std::string_view backend)
     state.store.add(state.one(state.reuse_series, Metric::upstream_reuses, backend));
 }
 
+void Metrics::looked_up(core::Duration took)
+{
+    state_->store.observe(Metric::dns, state_->dns, took);
+}
+
+void Metrics::tls_handshake(std::string_view side, core::Duration took)
+{
+    auto& state = *state_;
+    state.store.observe(Metric::tls_handshake,
+                        state.one(state.handshake_series, Metric::tls_handshake, side), took);
+}
+
 void Metrics::tunnel_opened() noexcept
 {
-    state_->store.add(state_->open_tunnels);
+    state_->store.add(state_->tunnels_active);
 }
 
 void Metrics::tunnel_closed(std::string_view end, std::uint64_t from_client,
                             std::uint64_t from_upstream)
 {
     auto& state = *state_;
-    state.store.take(state.open_tunnels);
+    state.store.take(state.tunnels_active);
     state.store.add(state.one(state.tunnel_series, Metric::tunnels, end));
     state.store.add(state.bytes_from_client, from_client);
     state.store.add(state.bytes_from_upstream, from_upstream);
@@ -195,28 +249,6 @@ void Metrics::health_check(std::string_view backend, std::string_view result)
     }));
 }
 
-void Metrics::set_backend_health(std::span<const std::pair<std::string_view, bool>> healthy)
-{
-    auto& state = *state_;
-    const std::lock_guard lock(state.health_mutex);
-    std::erase_if(state.health_series, [&](const auto& entry) {
-        const bool gone = std::none_of(healthy.begin(), healthy.end(),
-                                       [&](const auto& one) { return one.first == entry.first; });
-        if (gone) {
-            state.store.hide(entry.second);
-        }
-        return gone;
-    });
-    for (const auto& [backend, well] : healthy) {
-        auto found = state.health_series.find(backend);
-        if (found == state.health_series.end()) {
-            const auto series = state.store.with(Metric::backend_healthy, {backend});
-            found = state.health_series.emplace(backend, series).first;
-        }
-        state.store.set(found->second, well ? 1 : 0);
-    }
-}
-
 void Metrics::config_reload(bool ok)
 {
     state_->store.add(ok ? state_->reload_ok : state_->reload_failed);
@@ -232,6 +264,36 @@ void Metrics::set_access_log_dropped(std::uint64_t total)
     state_->store.set(state_->dropped, total);
 }
 
+void Metrics::show_backend(const BackendFigures& figures)
+{
+    auto& store = state_->store;
+    const auto name = figures.name;
+    store.show(Metric::circuit_state, {name, ""}, figures.circuit);
+    for (std::size_t i = 0; i < figures.resting.size(); ++i) {
+        store.show(Metric::circuit_state, {name, std::to_string(i)}, figures.resting[i] ? 1 : 0);
+    }
+    static constexpr std::array<std::string_view, 3> kStates{"closed", "open", "half_open"};
+    for (std::size_t i = 0; i < kStates.size(); ++i) {
+        store.show(Metric::circuit_transitions, {name, kStates.at(i)},
+                   static_cast<double>(figures.transitions.at(i)));
+    }
+    store.show(Metric::pool_connections, {name, "idle"}, static_cast<double>(figures.idle));
+    store.show(Metric::pool_connections, {name, "leased"}, static_cast<double>(figures.leased));
+    const auto exchanges = static_cast<double>(figures.connects + figures.reuses);
+    if (exchanges > 0) {
+        store.show(Metric::upstream_reuse_ratio, {name},
+                   static_cast<double>(figures.reuses) / exchanges);
+    }
+    if (figures.healthy) {
+        store.show(Metric::backend_healthy, {name}, *figures.healthy ? 1 : 0);
+    }
+}
+
+void Metrics::show_certificate(std::string_view listener, std::chrono::seconds left)
+{
+    state_->store.show(Metric::certificate_expiry, {listener}, static_cast<double>(left.count()));
+}
+
 void Metrics::on_collect(std::function<void(Metrics&)> collect)
 {
     const std::lock_guard lock(state_->collect_mutex);
@@ -241,6 +303,8 @@ void Metrics::on_collect(std::function<void(Metrics&)> collect)
 std::string Metrics::render()
 {
     const std::lock_guard lock(state_->collect_mutex);
+    state_->store.forget_shown();
+    show_process(state_->store);
     for (const auto& collect : state_->collectors) {
         collect(*this);
     }

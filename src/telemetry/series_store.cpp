@@ -6,7 +6,7 @@
 namespace llmproxy::telemetry {
 namespace {
 
-/// Cells of one series. A histogram has one for each bucket, the last without a bound, and the sum in nanoseconds.
+/// Cells of one series. A histogram has one for each bucket, the last without a bound, and the sum.
 std::size_t cells_of(const MetricInfo& info) noexcept
 {
     return info.type == MetricType::histogram ? info.buckets.size() + 2 : 1;
@@ -22,6 +22,17 @@ prometheus::MetricType type_of(MetricType type) noexcept
     return prometheus::MetricType::Histogram;
 }
 
+std::vector<prometheus::ClientMetric::Label> labels_of(const MetricInfo& info,
+                                                       const std::vector<std::string>& values)
+{
+    std::vector<prometheus::ClientMetric::Label> labels;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        labels.push_back({std::string(info.labels[i]), values[i]});
+    }
+    std::sort(labels.begin(), labels.end());
+    return labels;
+}
+
 }  // namespace
 
 SeriesStore::Index SeriesStore::with(Metric metric, std::initializer_list<std::string_view> values)
@@ -31,16 +42,9 @@ SeriesStore::Index SeriesStore::with(Metric metric, std::initializer_list<std::s
     auto& known = series_.at(static_cast<std::size_t>(metric));
     const auto found = known.find(key);
     if (found != known.end()) {
-        hidden_.erase(found->second);
         return found->second;
     }
     return known.emplace(key, cells_.reserve(cells_of(info_of(metric)))).first->second;
-}
-
-void SeriesStore::hide(Index series)
-{
-    const std::lock_guard lock(mutex_);
-    hidden_.insert(series);
 }
 
 void SeriesStore::set(Index series, std::uint64_t value)
@@ -51,15 +55,40 @@ void SeriesStore::set(Index series, std::uint64_t value)
 
 void SeriesStore::observe(Metric metric, Index series, core::Duration sample)
 {
+    const auto ns = std::max(sample, core::Duration(0)).count();
+    add_sample(metric, series, std::chrono::duration<double>(sample).count(),
+               static_cast<std::uint64_t>(ns));
+}
+
+void SeriesStore::observe(Metric metric, Index series, std::uint64_t count)
+{
+    add_sample(metric, series, static_cast<double>(count), count);
+}
+
+void SeriesStore::add_sample(Metric metric, Index series, double sample, std::uint64_t part_of_sum)
+{
     if (series == Cells::kNone) {
         return;
     }
     const auto& bounds = info_of(metric).buckets;
-    const auto seconds = std::chrono::duration<double>(sample).count();
-    const auto bucket = std::lower_bound(bounds.begin(), bounds.end(), seconds) - bounds.begin();
+    const auto bucket = std::lower_bound(bounds.begin(), bounds.end(), sample) - bounds.begin();
     cells_.add(series + static_cast<Index>(bucket));
-    const auto ns = std::max(sample, core::Duration(0)).count();
-    cells_.add(series + static_cast<Index>(bounds.size()) + 1, static_cast<std::uint64_t>(ns));
+    cells_.add(series + static_cast<Index>(bounds.size()) + 1, part_of_sum);
+}
+
+void SeriesStore::show(Metric metric, std::initializer_list<std::string_view> values, double figure)
+{
+    Values key(values.begin(), values.end());
+    const std::lock_guard lock(mutex_);
+    shown_.at(static_cast<std::size_t>(metric)).insert_or_assign(std::move(key), figure);
+}
+
+void SeriesStore::forget_shown()
+{
+    const std::lock_guard lock(mutex_);
+    for (auto& figures : shown_) {
+        figures.clear();
+    }
 }
 
 std::vector<prometheus::MetricFamily> SeriesStore::collect() const
@@ -67,7 +96,7 @@ std::vector<prometheus::MetricFamily> SeriesStore::collect() const
     std::vector<prometheus::MetricFamily> families;
     const std::lock_guard lock(mutex_);
     for (std::size_t i = 0; i < kMetrics; ++i) {
-        if (series_[i].empty()) {
+        if (series_[i].empty() && shown_[i].empty()) {
             continue;
         }
         const auto& info = info_of(static_cast<Metric>(i));
@@ -75,27 +104,24 @@ std::vector<prometheus::MetricFamily> SeriesStore::collect() const
         family.name = info.name;
         family.help = info.help;
         family.type = type_of(info.type);
-        family.metric.reserve(series_[i].size());
+        family.metric.reserve(series_[i].size() + shown_[i].size());
         for (const auto& [values, series] : series_[i]) {
-            if (!hidden_.contains(series)) {
-                family.metric.push_back(show(info, values, series));
-            }
+            family.metric.push_back(sample(info, values, series));
         }
-        if (family.metric.empty()) {
-            families.pop_back();
+        for (const auto& [values, figure] : shown_[i]) {
+            auto& one = family.metric.emplace_back();
+            one.label = labels_of(info, values);
+            (info.type == MetricType::counter ? one.counter.value : one.gauge.value) = figure;
         }
     }
     return families;
 }
 
-prometheus::ClientMetric SeriesStore::show(const MetricInfo& info, const Values& values,
-                                           Index series) const
+prometheus::ClientMetric SeriesStore::sample(const MetricInfo& info, const Values& values,
+                                             Index series) const
 {
     prometheus::ClientMetric out;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-        out.label.push_back({std::string(info.labels[i]), values[i]});
-    }
-    std::sort(out.label.begin(), out.label.end());
+    out.label = labels_of(info, values);
     const auto value = cells_.sum(series);
     switch (info.type) {
     case MetricType::counter: out.counter.value = static_cast<double>(value); break;
@@ -113,7 +139,7 @@ prometheus::ClientMetric SeriesStore::show(const MetricInfo& info, const Values&
         seen += cells_.sum(last);
         out.histogram.bucket.push_back({seen, std::numeric_limits<double>::infinity()});
         out.histogram.sample_count = seen;
-        out.histogram.sample_sum = static_cast<double>(cells_.sum(last + 1)) * 1e-9;
+        out.histogram.sample_sum = static_cast<double>(cells_.sum(last + 1)) * info.unit;
         break;
     }
     }

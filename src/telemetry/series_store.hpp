@@ -10,7 +10,6 @@
 #include <initializer_list>
 #include <map>
 #include <mutex>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,9 +32,11 @@ public:
     void set(Index series, std::uint64_t value);
     /// One sample of a histogram of `metric`.
     void observe(Metric metric, Index series, core::Duration sample);
+    void observe(Metric metric, Index series, std::uint64_t count);
 
-    /// The series is not shown until `with` asks for it again.
-    void hide(Index series);
+    /// A figure that somebody else keeps, until the next `forget_shown`.
+    void show(Metric metric, std::initializer_list<std::string_view> values, double figure);
+    void forget_shown();
 
     /// Every metric that has a series, in the order of the catalogue.
     [[nodiscard]] std::vector<prometheus::MetricFamily> collect() const;
@@ -43,14 +44,16 @@ public:
 private:
     using Values = std::vector<std::string>;
 
-    [[nodiscard]] prometheus::ClientMetric show(const MetricInfo& info, const Values& values,
-                                                Index series) const;
+    void add_sample(Metric metric, Index series, double sample, std::uint64_t part_of_sum);
+
+    [[nodiscard]] prometheus::ClientMetric sample(const MetricInfo& info, const Values& values,
+                                                  Index series) const;
 
     Cells cells_;
     mutable std::mutex mutex_;
     std::mutex set_mutex_;
     std::array<std::map<Values, Index>, kMetrics> series_;
-    std::set<Index> hidden_;
+    std::array<std::map<Values, double>, kMetrics> shown_;
 };
 
 }  // namespace llmproxy::telemetry

@@ -301,8 +301,12 @@ core::Task<core::Result<net::Stream>> Backend::open(core::Deadline total, net::W
     net::ConnectTarget target(url_.host, url_.port, tls_, egress_);
     const auto deadline =
         core::Deadline::after(std::chrono::steady_clock::now(), connect_timeout_).min(total);
+    net::ConnectTimes took;
     auto stream = co_await net::connect_while_wanted(surroundings_.resolver, std::move(target),
-                                                     deadline, watchdog);
+                                                     deadline, watchdog, &took);
+    if (stream && took.tls >= core::Duration::zero()) {
+        surroundings_.metrics.tls_handshake("upstream", took.tls);
+    }
     const bool out_of_time = !stream && stream.error().cause() == asio::error::timed_out &&
                              total.passed(std::chrono::steady_clock::now());
     if (out_of_time) {

@@ -145,7 +145,7 @@ class Endings(ForwardTest):
     def expect_end(self, daemon, words):
         wait_until(lambda: len(daemon.tunnels()) == len(words), f"{len(words)} ended tunnels")
         self.assertEqual([line["tunnel"] for line in daemon.tunnels()], words)
-        self.assertEqual(daemon.metric("llmproxy_open_tunnels"), 0)
+        self.assertEqual(daemon.metric("llmproxy_tunnels_active"), 0)
 
     def test_an_origin_that_never_answers(self):
         """It accepts and says nothing: the tunnel stands until it was idle for the time allowed."""

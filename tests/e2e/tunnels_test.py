@@ -143,12 +143,12 @@ class Crowd(ForwardTest):
         daemon = self.serve(allow=[origin.authority])
         with self.tunnel(daemon, origin.authority, first=b"x") as first:
             self.assertEqual(first.status, 200)
-        wait_until(lambda: daemon.metric("llmproxy_open_tunnels") == 0, "the first has ended")
+        wait_until(lambda: daemon.metric("llmproxy_tunnels_active") == 0, "the first has ended")
         before = daemon.descriptors()
         for each in range(2):
             tunnels = [Tunnel(daemon.port, origin.authority) for _ in range(CROWD)]
             self.assertEqual({tunnel.status for tunnel in tunnels}, {200})
-            self.assertEqual(daemon.metric("llmproxy_open_tunnels"), CROWD)
+            self.assertEqual(daemon.metric("llmproxy_tunnels_active"), CROWD)
             for number, tunnel in enumerate(tunnels):
                 tunnel.socket.sendall(b"%06d" % number)
             for number, tunnel in enumerate(tunnels):
@@ -162,7 +162,7 @@ class Crowd(ForwardTest):
                 if number % 3 == 0:
                     reset(tunnel.socket)
                 tunnel.close()
-            wait_until(lambda: daemon.metric("llmproxy_open_tunnels") == 0, "all have ended")
+            wait_until(lambda: daemon.metric("llmproxy_tunnels_active") == 0, "all have ended")
             wait_until(lambda: daemon.descriptors() <= before, "descriptors back")
         self.assertEqual(daemon.stop(), 0, daemon.said())
         ends = [line["tunnel"] for line in daemon.tunnels()]
@@ -196,7 +196,7 @@ class Unprivileged(ForwardTest):
         self.assertEqual(echoed, {stretch.digest()})
         for tunnel in tunnels:
             tunnel.close()
-        wait_until(lambda: daemon.metric("llmproxy_open_tunnels") == 0, "all have ended")
+        wait_until(lambda: daemon.metric("llmproxy_tunnels_active") == 0, "all have ended")
         self.assertEqual(daemon.stop(), 0, daemon.said())
         moved = {(line["bytes_in"], line["bytes_out"], line["tunnel"]) for line in daemon.tunnels()}
         self.assertEqual(moved, {(self.EACH, self.EACH, "client_closed")})

@@ -40,7 +40,7 @@ TEST_F(Tunnel, CarriesBytesAndWritesOneRecord)
     EXPECT_EQ(reply.head.count("transfer-encoding"), 0U);
     client.send("ping");
     EXPECT_TRUE(client.read_until([](std::string_view got) { return got == "ping"; }));
-    EXPECT_EQ(proxy.metric("llmproxy_open_tunnels"), 1);
+    EXPECT_EQ(proxy.metric("llmproxy_tunnels_active"), 1);
     client.wire().half_close();
     EXPECT_EQ(client.read_to_end(), ReadEnd::fin);
     const auto record = line(proxy);
@@ -54,7 +54,7 @@ TEST_F(Tunnel, CarriesBytesAndWritesOneRecord)
     EXPECT_EQ(record["bytes_out"], 4);
     EXPECT_EQ(record["tunnel"], "client_closed");
     EXPECT_FALSE(record.contains("path"));
-    EXPECT_EQ(proxy.metric("llmproxy_open_tunnels"), 0);
+    EXPECT_EQ(proxy.metric("llmproxy_tunnels_active"), 0);
     EXPECT_EQ(proxy.metric("llmproxy_tunnels_total{end=\"client_closed\"}"), 1);
     EXPECT_EQ(proxy.metric("llmproxy_tunnel_bytes_total{direction=\"from_client\"}"), 4);
 }
@@ -182,7 +182,7 @@ TEST_F(Tunnel, TellsAResetOfTheClient)
     client.wire().reset();
     EXPECT_TRUE(seen.wait()) << "the origin sees a reset too";
     EXPECT_EQ(line(own)["tunnel"], "client_reset");
-    EXPECT_EQ(own.metric("llmproxy_open_tunnels"), 0);
+    EXPECT_EQ(own.metric("llmproxy_tunnels_active"), 0);
 }
 
 TEST_F(Tunnel, TellsAResetOfTheOrigin)

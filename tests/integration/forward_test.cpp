@@ -358,7 +358,7 @@ TEST_F(ForwardProxy, TakesPartInAChainOfTwoDaemons)
                          "proxy: \"http://127.0.0.1:" + std::to_string(second.port()) + "\"");
     ProxyUnderTest first{config};
     EXPECT_EQ(first.ask(chat("gpt")).status, 200);
-    EXPECT_EQ(second.metric("llmproxy_open_tunnels"), 1) << "pooled by the first";
+    EXPECT_EQ(second.metric("llmproxy_tunnels_active"), 1) << "pooled by the first";
     first.stop_now();
     first.wait();
     EXPECT_EQ(second.access_line_where("route", "connect")["status"], 200);

@@ -163,7 +163,27 @@ TEST_F(Limits, MetricsCountRequests)
     const auto reply = proxy.ask(get("/metrics"), "ops");
     EXPECT_TRUE(reply.head["content-type"].starts_with("text/plain"));
     EXPECT_TRUE(has_text(reply.body, "# TYPE llmproxy_requests_total counter")) << reply.body;
-    EXPECT_FALSE(has_text(reply.body, "gpt-4o")) << "labels never come from requests";
+    // Names of models come from requests, so that only those count that a backend answered for.
+    EXPECT_TRUE(has_text(reply.body, R"(gen_ai_request_model="gpt-4o")"));
+    backend.always([](Exchange& exchange) { exchange.json(R"({"error":{}})", 404); });
+    const auto refused = proxy.ask(chat("made-up"));
+    ASSERT_TRUE(proxy.access_line(refused).is_object());
+    const auto page = proxy.ask(get("/metrics"), "ops").body;
+    EXPECT_FALSE(has_text(page, "made-up"));
+    EXPECT_TRUE(has_text(page, R"(gen_ai_request_model="other")"));
+}
+
+TEST_F(Limits, MetricsAreCompressedForWhoAcceptsIt)
+{
+    ProxyUnderTest proxy{GatewayConfig(backend.url())};
+    const auto packed = proxy.ask(
+        "GET /metrics HTTP/1.1\r\nHost: a\r\nAccept-Encoding: deflate, gzip\r\n\r\n", "ops");
+    EXPECT_EQ(packed.status, 200);
+    EXPECT_EQ(packed.head["content-encoding"], "gzip");
+    EXPECT_EQ(packed.body.substr(0, 2), "\x1f\x8b");
+    const auto plain = proxy.ask(get("/metrics"), "ops");
+    EXPECT_EQ(plain.head["content-encoding"], "");
+    EXPECT_LT(packed.body.size(), plain.body.size() / 3);
 }
 
 TEST(IPv6, ListenersAnswer)

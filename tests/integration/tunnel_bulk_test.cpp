@@ -133,7 +133,7 @@ TEST(TunnelLoad, ManyTunnelsAtOnce)
         EXPECT_TRUE(client.read_until([&](std::string_view got) { return got == mine; }));
     }
     // Each has carried something, so each is counted.
-    EXPECT_EQ(proxy.metric("llmproxy_open_tunnels"), kTunnels);
+    EXPECT_EQ(proxy.metric("llmproxy_tunnels_active"), kTunnels);
     for (auto& client : clients) {
         client.wire().half_close();
         EXPECT_EQ(client.read_to_end(), ReadEnd::fin);

@@ -29,6 +29,7 @@ struct Snapshot {
     policy::Settings policy;
     auth::Settings auth;
     telemetry::Settings logging;
+    telemetry::MetricsSettings metrics;
 
     std::string file;                   ///< where it came from
     std::vector<std::string> warnings;  ///< things accepted but worth a log line

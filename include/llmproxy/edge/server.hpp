@@ -10,8 +10,11 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
+#include <chrono>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace llmproxy::edge {
@@ -43,6 +46,9 @@ public:
 
     /// The address of each open listener, as it was bound.
     [[nodiscard]] std::vector<boost::asio::ip::tcp::endpoint> endpoints() const;
+
+    /// When the certificate of each listener that has one expires, from now.
+    [[nodiscard]] std::vector<std::pair<std::string, std::chrono::seconds>> certificates() const;
 
     /// Timeouts, limits, trusted proxies and certificates from now on; addresses and threads stay as they are.
     /// Fails, and changes nothing, when a certificate cannot be used.

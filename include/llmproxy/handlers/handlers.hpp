@@ -4,7 +4,11 @@
 #include "llmproxy/pipeline/gateway.hpp"
 #include "llmproxy/telemetry/metrics.hpp"
 
+#include <boost/asio/any_io_executor.hpp>
+
 #include <functional>
+#include <string>
+#include <utility>
 
 namespace llmproxy::handlers {
 
@@ -26,14 +30,19 @@ private:
     std::function<Readiness()> readiness_;
 };
 
-/// `/metrics`: Prometheus' text format.
+/// `/metrics`: Prometheus' text format, compressed for who accepts gzip (RFC 9110, section 12.5.3).
 class MetricsPage final : public edge::Handler {
 public:
-    explicit MetricsPage(telemetry::Metrics& metrics) : metrics_(metrics) {}
+    /// \param background  where the page is made: a large one takes longer than a stream's piece may wait.
+    MetricsPage(telemetry::Metrics& metrics, boost::asio::any_io_executor background)
+        : metrics_(metrics), background_(std::move(background))
+    {
+    }
     core::Task<void> handle(http::Exchange& exchange) override;
 
 private:
     telemetry::Metrics& metrics_;
+    boost::asio::any_io_executor background_;
 };
 
 /// `/v1/`: the gateway.

@@ -61,6 +61,13 @@ public:
     std::optional<EgressProxy> proxy;
 };
 
+/// How long the steps of one connection took. Negative: that step was not made.
+struct ConnectTimes {
+    core::Duration resolve{-1};
+    core::Duration connect{-1};
+    core::Duration tls{-1};  ///< the handshake; with an egress proxy, what it was asked before too
+};
+
 /// The order of attempts: families alternate, beginning with that of the first endpoint (RFC 8305,
 /// section 4).
 [[nodiscard]] std::vector<boost::asio::ip::tcp::endpoint>
@@ -91,9 +98,9 @@ core::Task<core::Result<Stream>> connect_tcp(std::vector<boost::asio::ip::tcp::e
 /// With an egress proxy the target's name is resolved by the proxy.
 /// Fails with Errc::upstream_connect_failed (cause `timed_out` at the deadline, in whichever step),
 /// Errc::upstream_tls_failed (the reason, of verification too, in the detail) or Errc::cancelled.
-/// `resolver` must outlive the task.
+/// `resolver` must outlive the task, `times` too; it is filled step by step, null: nobody wants to know.
 core::Task<core::Result<Stream>> connect(Resolver& resolver, ConnectTarget target,
-                                         core::Deadline deadline);
+                                         core::Deadline deadline, ConnectTimes* times = nullptr);
 
 /// `connect` for a session: given up, in whichever step, as soon as the watchdog ends its waits.
 ///
@@ -101,6 +108,7 @@ core::Task<core::Result<Stream>> connect(Resolver& resolver, ConnectTarget targe
 /// (`Watchdog::watch_client`). The watchdog has no deadline of its own meanwhile or afterwards.
 /// Fails like `connect`, and with Errc::client_gone, or Errc::cancelled after `Watchdog::stop`.
 core::Task<core::Result<Stream>> connect_while_wanted(Resolver& resolver, ConnectTarget target,
-                                                      core::Deadline deadline, Watchdog& watchdog);
+                                                      core::Deadline deadline, Watchdog& watchdog,
+                                                      ConnectTimes* times = nullptr);
 
 }  // namespace llmproxy::net

@@ -39,6 +39,8 @@ struct ResolverOptions {
     core::Duration negative_ttl = std::chrono::seconds(1);
     std::size_t max_names = 4096;  ///< known, under way and queued together
     core::Duration shutdown_grace = std::chrono::seconds(2);
+    /// Told of each look-up how long it took, on the resolver's own threads. May be empty.
+    std::function<void(core::Duration took)> observer;
 };
 
 /// Turns names into addresses without ever blocking the caller's thread.

@@ -3,8 +3,10 @@
 #include "llmproxy/core/failure.hpp"
 #include "llmproxy/net/settings.hpp"
 
+#include <chrono>
 #include <memory>
 #include <openssl/ssl.h>
+#include <optional>
 
 namespace llmproxy::net {
 
@@ -27,6 +29,9 @@ make_server_context(const ServerTlsSettings& settings);
 /// Keeps the newest session for `offer_session`. Thread safety, blocking and failures as above.
 [[nodiscard]] core::Result<std::shared_ptr<SSL_CTX>>
 make_client_context(const ClientTlsSettings& settings);
+
+/// How long the context's own certificate is valid yet; negative once it has expired; nothing if it has none.
+[[nodiscard]] std::optional<std::chrono::seconds> certificate_lifetime(SSL_CTX& context) noexcept;
 
 /// Lets `ssl` resume the newest session of its context, if there is one for the same name and it is
 /// still usable.

@@ -70,8 +70,10 @@ struct AccessRecord {
     std::string_view provider;  ///< of that backend; static text
     std::string upstream;       ///< host:port of that backend, as configured
 
-    std::uint16_t status = 0;           ///< of the answer; 0: none was written
-    std::string_view outcome = "ok";    ///< core::ErrorInfo::code, or "ok"; static text
+    std::uint16_t status = 0;         ///< of the answer; 0: none was written
+    std::string_view outcome = "ok";  ///< core::ErrorInfo::code, or "ok"; static text
+    std::string_view
+        refused_as{};  ///< class of an upstream's refusal that was passed on; static text
     std::string_view response_flags{};  ///< Envoy's words; empty: from `outcome`; static text
     std::string error;                  ///< detail for the log only
     std::uint32_t attempts = 0;         ///< at backends, free repeats not counted

@@ -3,13 +3,16 @@
 #include "llmproxy/core/failure.hpp"
 #include "llmproxy/telemetry/access_record.hpp"
 
+#include <array>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <vector>
 
 namespace llmproxy::telemetry {
 
@@ -21,7 +24,8 @@ struct MetricInfo {
     MetricType type;
     std::string_view help;
     std::span<const std::string_view> labels;
-    std::span<const double> buckets;  ///< upper bounds in seconds; histograms only
+    std::span<const double> buckets;  ///< upper bounds; histograms only
+    double unit = 1e-9;  ///< of what a histogram sums up: nanoseconds, shown in seconds
 };
 
 /// Every metric of this program, in the order of the reference.
@@ -29,6 +33,19 @@ struct MetricInfo {
 
 /// The metric reference, `docs/metrics.md`.
 [[nodiscard]] std::string metrics_markdown();
+
+/// What a backend keeps count of itself.
+struct BackendFigures {
+    std::string_view name;
+    unsigned circuit = 0;                        ///< policy::CircuitState
+    std::array<std::uint64_t, 3> transitions{};  ///< by the state that it came to
+    std::vector<bool> resting;                   ///< its keys
+    std::size_t idle = 0;                        ///< connections
+    std::size_t leased = 0;
+    std::uint64_t connects = 0;
+    std::uint64_t reuses = 0;
+    std::optional<bool> healthy;  ///< nothing when it is not checked
+};
 
 /// Counts what the catalogue names and renders it for Prometheus.
 ///
@@ -46,7 +63,10 @@ public:
     Metrics& operator=(const Metrics&) = delete;
     ~Metrics();
 
-    /// A finished request: its count, times and tokens.
+    /// At most so many model names become label values; those past it are `other`.
+    void limit_models(std::size_t most) noexcept;
+
+    /// A finished request: its count, attempts, times and tokens.
     void record(const AccessRecord& record);
 
     /// A request's head is complete; each call is matched by one of `request_finished`.
@@ -69,6 +89,10 @@ public:
 
     /// A new connection to a backend was tried; Errc::none when it stands.
     void upstream_connect(std::string_view backend, core::Errc result);
+    /// A look-up of a name has ended.
+    void looked_up(core::Duration took);
+    /// A TLS handshake has ended well. \param side  `client` or `upstream`.
+    void tls_handshake(std::string_view side, core::Duration took);
     /// A pooled connection was used again.
     void upstream_reuse(std::string_view backend);
 
@@ -77,13 +101,15 @@ public:
 
     void config_reload(bool ok);
 
-    /// \name Figures that others keep; set them from an `on_collect` callback.
+    /// \name Figures that others keep; set them from an `on_collect` callback. What is shown is
+    /// forgotten before the next.
     /// @{
     void set_queued_requests(std::uint64_t count);
     /// \param total  since the start; never falls.
     void set_access_log_dropped(std::uint64_t total);
-    /// All backends that are checked; those that are not among them any more disappear.
-    void set_backend_health(std::span<const std::pair<std::string_view, bool>> healthy);
+    void show_backend(const BackendFigures& figures);
+    /// \param left  until it expires; negative once it has.
+    void show_certificate(std::string_view listener, std::chrono::seconds left);
     /// @}
 
     /// Has `collect` called at the beginning of each `render`, one at a time. What it captures must

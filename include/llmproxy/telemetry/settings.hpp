@@ -9,6 +9,11 @@ enum class Level : std::uint8_t { trace, debug, info, warn, error };
 enum class LogFormat : std::uint8_t { json, text };
 enum class AccessFormat : std::uint8_t { json, envoy };
 
+/// `metrics:`.
+struct MetricsSettings {
+    std::uint32_t max_models = 100;  ///< names that become label values
+};
+
 /// `logging:`.
 struct Settings {
     Level level = Level::info;

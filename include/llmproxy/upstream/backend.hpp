@@ -172,6 +172,7 @@ public:
     [[nodiscard]] std::uint64_t connects() const noexcept { return connects_.load(); }
     [[nodiscard]] std::uint64_t reuses() const noexcept { return reuses_.load(); }
     [[nodiscard]] std::size_t idle() const;
+    [[nodiscard]] std::size_t leased() const noexcept { return gate_.active(); }
 
     void give_back(std::unique_ptr<Connection> connection) noexcept override;
 

@@ -43,8 +43,10 @@ AccessRecord full_record()
     record.bytes_out = 90;
     record.stream = true;
     record.tunnel = "client_reset";
-    record.usage = {true, 10, 20, 3, 4};
-    record.times = {1'234'567us, 200'001us, 45us, 0us};
+    record.usage = {true, 10, 20, 3, 4, 5, 6, 7};
+    record.served_model = "gpt-4o-1";
+    record.finish_reason = "stop";
+    record.times = {1'234'567us, 200'001us, 45us, 0us, 300'000us};
     return record;
 }
 
@@ -66,7 +68,7 @@ constexpr const char* kFullJson =
     R"({"time":"2026-01-31T12:34:56.007Z","request_id":"0190-abc","client":"192.0.2.7",)"
     R"("forwarded_for":"198.51.100.1","listener":"main","method":"POST","authority":"proxy:8888",)"
     R"("path":"/v1/chat/completions","protocol":"HTTP/1.1","user_agent":"curl/7.88",)"
-    R"("route":"chat_completions","model":"gpt-4o","token":"alice","backend":"openai",)"
+    R"("route":"chat_completions","model":"gpt-4o","served_model":"gpt-4o-1","token":"alice","backend":"openai",)"
     R"("upstream":"203.0.113.9:443","status":502,"outcome":"upstream_reset",)"
     R"("error":"eof after 12 bytes","attempts":2,)"
     R"("tries":[{"backend":"first","key":1,"outcome":"rate_limit","status":429,"waited_ms":0.000,)"
@@ -74,7 +76,8 @@ constexpr const char* kFullJson =
     R"({"backend":"openai","key":0,"outcome":"upstream_reset","waited_ms":0.250,"circuit":"open",)"
     R"("bytes_sent":701,"duration_ms":0.020}],"bytes_in":512,"bytes_out":90,"stream":true,)"
     R"("tunnel":"client_reset","input_tokens":10,"output_tokens":20,"cached_tokens":3,"reasoning_tokens":4,)"
-    R"("duration_ms":1234.567,"upstream_first_byte_ms":200.001,"proxy_ms":0.045,"queue_ms":0.000})"
+    R"("cache_write_tokens":5,"audio_input_tokens":6,"audio_output_tokens":7,"finish_reason":"stop",)"
+    R"("duration_ms":1234.567,"first_piece_ms":300.000,"upstream_first_byte_ms":200.001,"proxy_ms":0.045,"queue_ms":0.000})"
     "\n";
 
 TEST(AccessRecord, WritesEveryFieldAsJson)

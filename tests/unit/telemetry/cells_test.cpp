@@ -53,7 +53,7 @@ TEST(Cells, KeepsASeriesTogetherAndStaysInItsLimits)
         last = index;
         ++reserved;
     }
-    EXPECT_EQ(reserved, 256U);
+    EXPECT_EQ(reserved, 512U);
     cells.add(last + 299, 7);
     EXPECT_EQ(cells.sum(last + 299), 7U);
     cells.add(Cells::kNone, 7);

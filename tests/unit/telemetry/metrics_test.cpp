@@ -106,10 +106,10 @@ TEST(Metrics, AsksOthersForTheirFiguresWhenRendered)
         to.set_queued_requests(4);
         to.set_access_log_dropped(dropped);
     });
-    EXPECT_TRUE(has_line(metrics.render(), "llmproxy_access_log_dropped_total 5"));
+    EXPECT_TRUE(has_line(metrics.render(), "llmproxy_log_dropped_total{log=\"access\"} 5"));
     dropped = 8;
     const auto text = metrics.render();
-    EXPECT_TRUE(has_line(text, "llmproxy_access_log_dropped_total 8"));
+    EXPECT_TRUE(has_line(text, "llmproxy_log_dropped_total{log=\"access\"} 8"));
     EXPECT_TRUE(has_line(text, "llmproxy_queued_requests 4"));
 }
 
@@ -134,14 +134,30 @@ TEST(Metrics, BoundsTheNumberOfSeries)
 TEST(Metrics, ShowsExactlyWhatTheCatalogueNames)
 {
     Metrics metrics("1");
-    metrics.record(finished("openai", 200, "ok"));
+    auto stream = finished("openai", 200, "ok");
+    stream.provider = "openai";
+    stream.model = stream.served_model = "gpt";
+    stream.times.first_piece = 1ms;
+    stream.stream = true;
+    stream.attempts = 1;
+    metrics.record(stream);
+    stream.outcome = "upstream_reset";
+    metrics.record(stream);
+    metrics.looked_up(1ms);
+    metrics.tls_handshake("client", 1ms);
     metrics.connection_opened("main");
     metrics.rejected(core::Errc::draining);
     metrics.upstream_connect("openai", core::Errc::none);
     metrics.upstream_reuse("openai");
     metrics.health_check("openai", "passed");
-    const std::pair<std::string_view, bool> healthy{"openai", true};
-    metrics.set_backend_health({&healthy, 1});
+    metrics.on_collect([](Metrics& to) {
+        BackendFigures figures;
+        figures.name = "openai";
+        figures.healthy = true;
+        figures.connects = 1;
+        to.show_backend(figures);
+        to.show_certificate("main", 3600s);
+    });
     metrics.tunnel_opened();
     metrics.tunnel_closed("client_closed", 1, 2);
     metrics.destination_refused("own_listener");
@@ -160,20 +176,136 @@ TEST(Metrics, ShowsExactlyWhatTheCatalogueNames)
     EXPECT_EQ(shown, named);
 }
 
-TEST(Metrics, ShowsTheHealthOfTheBackendsThatAreThereNow)
+TEST(Metrics, ShowsTheBackendsThatAreThereNow)
 {
     Metrics metrics("1");
-    std::vector<std::pair<std::string_view, bool>> healthy{{"a", true}, {"b", false}};
-    metrics.set_backend_health(healthy);
+    std::vector<BackendFigures> there(2);
+    there[0].name = "a";
+    there[0].healthy = true;
+    there[0].circuit = 1;
+    there[0].transitions = {1, 2, 3};
+    there[0].resting = {false, true};
+    there[0].idle = 4;
+    there[0].leased = 5;
+    there[0].connects = 1;
+    there[0].reuses = 3;
+    there[1].name = "b";
+    metrics.on_collect([&](Metrics& to) {
+        for (const auto& one : there) {
+            to.show_backend(one);
+        }
+    });
     auto text = metrics.render();
-    EXPECT_TRUE(has_line(text, R"(llmproxy_backend_healthy{backend="a"} 1)"));
-    EXPECT_TRUE(has_line(text, R"(llmproxy_backend_healthy{backend="b"} 0)"));
-    healthy = {{"b", true}, {"c", true}};
-    metrics.set_backend_health(healthy);
+    for (const auto* line : {R"(llmproxy_backend_healthy{backend="a"} 1)",
+                             R"(llmproxy_circuit_state{backend="a",key=""} 1)",
+                             R"(llmproxy_circuit_state{backend="a",key="0"} 0)",
+                             R"(llmproxy_circuit_state{backend="a",key="1"} 1)",
+                             R"(llmproxy_circuit_transitions_total{backend="a",to="half_open"} 3)",
+                             R"(llmproxy_pool_connections{backend="a",state="idle"} 4)",
+                             R"(llmproxy_pool_connections{backend="a",state="leased"} 5)",
+                             R"(llmproxy_upstream_reuse_ratio{backend="a"} 0.75)",
+                             R"(llmproxy_circuit_state{backend="b",key=""} 0)"}) {
+        EXPECT_TRUE(has_line(text, line)) << line;
+    }
+    EXPECT_EQ(text.find(R"(llmproxy_backend_healthy{backend="b"})"), std::string::npos);
+    EXPECT_EQ(text.find(R"(llmproxy_upstream_reuse_ratio{backend="b"})"), std::string::npos);
+    there.erase(there.begin());
     text = metrics.render();
-    EXPECT_EQ(text.find(R"(llmproxy_backend_healthy{backend="a"})"), std::string::npos);
-    EXPECT_TRUE(has_line(text, R"(llmproxy_backend_healthy{backend="b"} 1)"));
-    EXPECT_TRUE(has_line(text, R"(llmproxy_backend_healthy{backend="c"} 1)"));
+    EXPECT_EQ(text.find(R"(backend="a")"), std::string::npos);
+    EXPECT_TRUE(has_line(text, R"(llmproxy_circuit_state{backend="b",key=""} 0)"));
+}
+
+TEST(Metrics, CountsAttemptsByTheirClass)
+{
+    Metrics metrics("1");
+    auto one = finished("openai", 200, "ok");
+    one.attempts = 1;
+    metrics.record(one);
+    one.status = 429;
+    one.refused_as = "rate_limit";
+    metrics.record(one);
+    auto several = finished("openai", 200, "ok");
+    several.attempts = 2;
+    several.tries.resize(2);
+    several.tries[0].backend = "first";
+    several.tries[0].outcome = "transient";
+    several.tries[1].backend = "openai";
+    several.tries[1].outcome = "ok";
+    several.tries[1].waited = 300ms;
+    metrics.record(several);
+    metrics.record(finished("", 401, "invalid_api_key"));  // reached no backend
+    const auto text = metrics.render();
+    EXPECT_TRUE(has_line(text, R"(llmproxy_attempts_total{backend="openai",class="ok"} 2)"))
+        << text;
+    EXPECT_TRUE(
+        has_line(text, R"(llmproxy_attempts_total{backend="openai",class="rate_limit"} 1)"));
+    EXPECT_TRUE(has_line(text, R"(llmproxy_attempts_total{backend="first",class="transient"} 1)"));
+    EXPECT_EQ(text.find(R"(class="invalid_api_key")"), std::string::npos);
+    EXPECT_TRUE(has_line(text, R"(llmproxy_retry_wait_seconds_bucket{le="0.25"} 0)"));
+    EXPECT_TRUE(has_line(text, R"(llmproxy_retry_wait_seconds_bucket{le="0.5"} 1)"));
+}
+
+TEST(Metrics, CountsCutStreamsAndClientsThatLeft)
+{
+    Metrics metrics("1");
+    auto cut = finished("openai", 200, "upstream_reset");
+    cut.stream = true;
+    metrics.record(cut);
+    cut.outcome = "client_gone";
+    metrics.record(cut);
+    const auto text = metrics.render();
+    EXPECT_TRUE(has_line(text, R"(llmproxy_streams_truncated_total{backend="openai"} 1)"));
+    EXPECT_TRUE(has_line(text, "llmproxy_client_disconnects_total 1"));
+}
+
+TEST(Metrics, NamesModelsAsTheConventionsDo)
+{
+    Metrics metrics("1");
+    auto chat = finished("openai", 200, "ok");
+    chat.provider = "openai";
+    chat.model = "fast";
+    chat.served_model = "gpt-4o-2024-08-06";
+    chat.times.first_piece = 10ms;  // of 30 ms: 20 ms for 19 tokens
+    metrics.record(chat);
+    const auto text = metrics.render();
+    const std::string labels = R"({gen_ai_operation_name="chat",gen_ai_provider_name="openai",)"
+                               R"(gen_ai_request_model="fast",)"
+                               R"(gen_ai_response_model="gpt-4o-2024-08-06")";
+    for (const auto& line :
+         {"gen_ai_client_token_usage_sum" + labels + R"(,gen_ai_token_type="input"} 10)",
+          "gen_ai_client_token_usage_bucket" + labels + R"(,gen_ai_token_type="output",le="16"} 0)",
+          "gen_ai_client_token_usage_bucket" + labels + R"(,gen_ai_token_type="output",le="64"} 1)",
+          "gen_ai_server_request_duration_seconds_bucket" + labels + R"(,le="0.04"} 1)",
+          "gen_ai_server_time_to_first_token_seconds_bucket" + labels + R"(,le="0.01"} 1)",
+          "gen_ai_server_time_per_output_token_seconds_bucket" + labels + R"(,le="0.01"} 1)"}) {
+        EXPECT_TRUE(has_line(text, line)) << line << text;
+    }
+}
+
+TEST(Metrics, BoundsTheNamesOfModels)
+{
+    Metrics metrics("1");
+    metrics.limit_models(2);
+    for (int i = 0; i < 10'000; ++i) {
+        auto wrong = finished("openai", 404, "ok");
+        wrong.model = "made-up-" + std::to_string(i);
+        metrics.record(wrong);
+    }
+    for (const auto* name : {"a", "b", "c"}) {
+        auto right = finished("openai", 200, "ok");
+        right.model = name;
+        metrics.record(right);
+    }
+    const auto text = metrics.render();
+    EXPECT_EQ(text.find("made-up"), std::string::npos);
+    const std::string name = R"(gen_ai_server_request_duration_seconds_count{)"
+                             R"(gen_ai_operation_name="chat",gen_ai_provider_name="",)"
+                             R"(gen_ai_request_model=)";
+    const std::string end = R"(,gen_ai_response_model=""})";
+    EXPECT_TRUE(has_line(text, name + R"("a")" + end + " 1")) << text;
+    EXPECT_TRUE(has_line(text, name + R"("b")" + end + " 1"));
+    EXPECT_EQ(text.find(name + R"("c")"), std::string::npos);
+    EXPECT_TRUE(has_line(text, name + R"("other")" + end + " 10001"));
 }
 
 TEST(Metrics, CountsTunnels)
@@ -183,7 +315,7 @@ TEST(Metrics, CountsTunnels)
     metrics.tunnel_opened();
     metrics.tunnel_closed("idle_timeout", 10, 200);
     const auto text = metrics.render();
-    EXPECT_TRUE(has_line(text, "llmproxy_open_tunnels 1"));
+    EXPECT_TRUE(has_line(text, "llmproxy_tunnels_active 1"));
     EXPECT_TRUE(has_line(text, R"(llmproxy_tunnels_total{end="idle_timeout"} 1)"));
     EXPECT_TRUE(has_line(text, R"(llmproxy_tunnel_bytes_total{direction="from_client"} 10)"));
     EXPECT_TRUE(has_line(text, R"(llmproxy_tunnel_bytes_total{direction="from_upstream"} 200)"));

@@ -1,0 +1,116 @@
+#include "gen_ai_metrics.hpp"
+
+#include <array>
+#include <utility>
+
+namespace llmproxy::telemetry {
+namespace {
+
+struct Operation {
+    std::string_view route;
+    std::string_view name;
+};
+
+constexpr std::array kOperations{
+    Operation{"chat_completions", "chat"},
+    Operation{"completions", "text_completion"},
+    Operation{"embeddings", "embeddings"},
+    Operation{"responses", "chat"},
+};
+
+std::string_view operation_of(std::string_view route) noexcept
+{
+    for (const auto& one : kOperations) {
+        if (one.route == route) {
+            return one.name;
+        }
+    }
+    return {};
+}
+
+constexpr std::string_view kOther = "other";
+
+}  // namespace
+
+ModelNames::ModelNames()
+{
+    all_.push_back(std::make_unique<const Names>());
+    current_.store(all_.back().get(), std::memory_order_release);
+}
+
+std::string_view ModelNames::label(std::string_view model, bool answered)
+{
+    if (model.empty()) {
+        return model;
+    }
+    const auto& known = *current_.load(std::memory_order_acquire);
+    if (const auto found = known.find(model); found != known.end()) {
+        return *found;
+    }
+    const auto most = most_.load(std::memory_order_relaxed);
+    if (!answered || known.size() >= most) {
+        return kOther;
+    }
+    const std::lock_guard lock(mutex_);
+    if (const auto found = all_.back()->find(model); found != all_.back()->end()) {
+        return *found;
+    }
+    if (all_.back()->size() >= most) {
+        return kOther;
+    }
+    auto more = std::make_unique<Names>(*all_.back());
+    const std::string_view label = *more->emplace(model).first;
+    all_.push_back(std::move(more));
+    current_.store(all_.back().get(), std::memory_order_release);
+    return label;
+}
+
+void GenAiMetrics::record(const AccessRecord& record)
+{
+    const auto operation = operation_of(record.route);
+    if (operation.empty() || record.backend.empty()) {
+        return;
+    }
+    const bool answered = record.status < 300 && record.outcome == "ok";
+    const auto asked = models_.label(record.model, answered);
+    const auto served = models_.label(record.served_model, answered);
+    // The operation and the provider are few: both fit into one part of the key.
+    std::array<char, 64> kind{};
+    const auto size = operation.copy(kind.data(), 31);
+    kind[size] = '\n';
+    const auto all = size + 1 + record.provider.copy(kind.data() + size + 1, 31);
+    const SeriesKey key{{kind.data(), all}, asked, served};
+    const auto& series = series_.find(key, [&](const SeriesKey& wanted) {
+        const bool known = wanted.first.find('\n') != std::string_view::npos;
+        const auto name = known ? operation : wanted.first;
+        const auto provider = known ? record.provider : wanted.first;
+        const auto with = [&](Metric metric) {
+            return store_.with(metric, {name, provider, wanted.second, wanted.third});
+        };
+        const auto tokens = [&](std::string_view type) {
+            return store_.with(Metric::gen_ai_tokens,
+                               {name, provider, wanted.second, wanted.third, type});
+        };
+        return Series{tokens("input"), tokens("output"), with(Metric::gen_ai_duration),
+                      with(Metric::gen_ai_first_token), with(Metric::gen_ai_output_token)};
+    });
+    store_.observe(Metric::gen_ai_duration, series.duration, record.times.total);
+    if (record.usage.present) {
+        store_.observe(Metric::gen_ai_tokens, series.input, record.usage.input);
+        if (operation != "embeddings") {
+            store_.observe(Metric::gen_ai_tokens, series.output, record.usage.output);
+        }
+    }
+    const auto first = record.times.first_piece;
+    if (first < core::Duration::zero()) {
+        return;
+    }
+    store_.observe(Metric::gen_ai_first_token, series.first_token, first);
+    if (record.usage.output > 1) {
+        const auto later = static_cast<core::Duration::rep>(record.usage.output - 1);
+        store_.observe(Metric::gen_ai_output_token, series.output_token,
+                       (record.times.total - first) / later);
+    }
+}
+
+}  // namespace llmproxy::telemetry

@@ -1,0 +1,67 @@
+#pragma once
+
+#include "llmproxy/telemetry/access_record.hpp"
+#include "series_store.hpp"
+#include "series_table.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+namespace llmproxy::telemetry {
+
+/// The model names that become label values: the first `most` that an upstream answered for, since a name alone is
+/// whatever a client wrote.
+/// Thread safety: every member may be called concurrently; looking a name up takes no lock.
+class ModelNames {
+public:
+    ModelNames();
+
+    /// \param most  lowering it takes no name back.
+    void limit(std::size_t most) noexcept { most_.store(most, std::memory_order_relaxed); }
+    /// The label of `model`: itself if it is known, else `other`; empty stays empty. Valid as long as this object.
+    /// \param answered  an upstream answered for it, so that it may become known.
+    [[nodiscard]] std::string_view label(std::string_view model, bool answered);
+
+private:
+    struct Hash : std::hash<std::string_view> {
+        using is_transparent = void;
+    };
+    using Names = std::unordered_set<std::string, Hash, std::equal_to<>>;
+
+    std::atomic<std::size_t> most_{100};
+    std::atomic<const Names*> current_;
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<const Names>> all_;  // readers may still look at earlier ones
+};
+
+/// The metrics of OpenTelemetry's semantic conventions for generative AI.
+/// Thread safety: every member may be called concurrently.
+class GenAiMetrics {
+public:
+    explicit GenAiMetrics(SeriesStore& store) : store_(store) {}
+
+    void limit_models(std::size_t most) noexcept { models_.limit(most); }
+    /// A finished request; does nothing when it was none to a model.
+    void record(const AccessRecord& record);
+
+private:
+    struct Series {
+        SeriesStore::Index input;
+        SeriesStore::Index output;
+        SeriesStore::Index duration;
+        SeriesStore::Index first_token;
+        SeriesStore::Index output_token;
+    };
+
+    SeriesStore& store_;
+    ModelNames models_;
+    SeriesTable<Series, 1024> series_;
+};
+
+}  // namespace llmproxy::telemetry

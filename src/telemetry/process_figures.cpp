@@ -1,0 +1,95 @@
+#include "process_figures.hpp"
+
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <sys/resource.h>
+#include <system_error>
+#include <unistd.h>
+#include <vector>
+
+namespace llmproxy::telemetry {
+namespace {
+
+// Fields of /proc/self/stat behind the program's name, which may hold anything; the first is the state (field 3).
+constexpr std::size_t kUserTicks = 14 - 3;
+constexpr std::size_t kSystemTicks = 15 - 3;
+constexpr std::size_t kThreads = 20 - 3;
+constexpr std::size_t kStartTicks = 22 - 3;
+constexpr std::size_t kVirtualBytes = 23 - 3;
+constexpr std::size_t kResidentPages = 24 - 3;
+
+std::vector<double> stat_fields()
+{
+    std::ifstream file("/proc/self/stat");
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    std::vector<double> fields;
+    const auto name_end = text.rfind(')');
+    if (name_end == std::string::npos) {
+        return fields;
+    }
+    std::size_t at = name_end + 2;
+    while (at < text.size()) {
+        const auto end = std::min(text.find(' ', at), text.size());
+        char* stop = nullptr;
+        fields.push_back(std::strtod(text.c_str() + at, &stop));
+        at = end + 1;
+    }
+    return fields;
+}
+
+/// When the machine was booted, since the Unix epoch; 0 if that is not known.
+double boot_time()
+{
+    std::ifstream file("/proc/stat");
+    std::string word;
+    double time = 0;
+    while (file >> word) {
+        if (word == "btime") {
+            file >> time;
+            break;
+        }
+    }
+    return time;
+}
+
+std::size_t open_descriptors()
+{
+    std::error_code error;
+    const std::filesystem::directory_iterator all("/proc/self/fd", error);
+    if (error) {
+        return 0;
+    }
+    const auto count = std::distance(begin(all), end(all));
+    return static_cast<std::size_t>(count) - 1;  // without the one that this look took
+}
+
+}  // namespace
+
+void show_process(SeriesStore& store)
+{
+    const auto fields = stat_fields();
+    if (fields.size() > kResidentPages) {
+        const auto ticks = static_cast<double>(::sysconf(_SC_CLK_TCK));
+        const auto page = static_cast<double>(::sysconf(_SC_PAGESIZE));
+        store.show(Metric::process_cpu, {}, (fields[kUserTicks] + fields[kSystemTicks]) / ticks);
+        store.show(Metric::process_threads, {}, fields[kThreads]);
+        store.show(Metric::process_virtual, {}, fields[kVirtualBytes]);
+        store.show(Metric::process_resident, {}, fields[kResidentPages] * page);
+        if (static const double boot = boot_time(); boot > 0) {
+            store.show(Metric::process_start, {}, boot + fields[kStartTicks] / ticks);
+        }
+    }
+    if (const auto open = open_descriptors(); open != 0) {
+        store.show(Metric::process_open_fds, {}, static_cast<double>(open));
+    }
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        store.show(Metric::process_max_fds, {}, static_cast<double>(limit.rlim_cur));
+    }
+}
+
+}  // namespace llmproxy::telemetry
