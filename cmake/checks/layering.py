@@ -14,6 +14,7 @@ ALLOWED = {
     "core": set(),
     "policy": {"core"},
     "telemetry": {"core"},
+    "storage": {"core"},
     "net": {"core"},
     "http": {"core", "net"},
     "auth": {"core"},

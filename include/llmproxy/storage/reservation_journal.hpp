@@ -32,7 +32,8 @@ public:
         ReservationRecord record;
         bool settled =
             false;  ///< `row` says what it cost; else nobody knows, and `row` has what was reserved
-        UsageRow row;
+        UsageRow row;           ///< its first attempt stands for all
+        std::uint32_t attempts = 1;  ///< when settled; 0: it cost nothing
     };
 
     /// Opens or makes the file. A file with more slots keeps them.
