@@ -107,7 +107,12 @@ public:
     explicit Descriptor(int number) noexcept : number_(number) {}
     Descriptor(const Descriptor&) = delete;
     Descriptor& operator=(const Descriptor&) = delete;
-    ~Descriptor() { ::close(number_); }
+    ~Descriptor()
+    {
+        if (number_ >= 0) {
+            ::close(number_);
+        }
+    }
     [[nodiscard]] int number() const noexcept { return number_; }
 
 private:
@@ -237,6 +242,29 @@ core::Result<std::unique_ptr<ReservationJournal>> ReservationJournal::open(const
     std::sort(made.left_over.begin(), made.left_over.end(),
               [](const Found& a, const Found& b) { return a.record.request < b.record.request; });
     return journal;
+}
+
+core::Result<std::uint32_t> ReservationJournal::count(const std::string& path)
+{
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.number() < 0) {
+        return errno == ENOENT ? core::Result<std::uint32_t>(0)
+                               : system_failure(errno, "opening " + path);
+    }
+    const auto head = read_head(file.number(), path);
+    if (!head) {
+        return head.error();
+    }
+    std::uint32_t occupied = 0;
+    RawSlot raw{};
+    for (std::uint32_t slot = 0; slot < head->slots; ++slot) {
+        const auto at = static_cast<off_t>(kHeadSize + std::size_t{slot} * sizeof raw);
+        if (::pread(file.number(), &raw, sizeof raw, at) != sizeof raw) {
+            return system_failure(EIO, "reading " + path);
+        }
+        occupied += raw.state == kReserved || raw.state == kSettled ? 1 : 0;
+    }
+    return occupied;
 }
 
 core::Result<ReservationJournal::Slot>

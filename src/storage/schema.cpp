@@ -18,6 +18,12 @@ CREATE TABLE meta(
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Written to see whether the disk takes something again.
+CREATE TABLE probe(
+    id INTEGER PRIMARY KEY,
+    bytes BLOB NOT NULL
+) STRICT;
+
 CREATE TABLE projects(
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     version INTEGER NOT NULL,
@@ -46,6 +52,7 @@ CREATE TABLE tokens(
     revoked INTEGER,
     UNIQUE(project, name)
 ) STRICT;
+CREATE INDEX tokens_by_project ON tokens(project);
 
 CREATE TABLE provider_keys(
     id INTEGER PRIMARY KEY AUTOINCREMENT,

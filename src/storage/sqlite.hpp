@@ -45,6 +45,7 @@ public:
 
     /// Statements fail once the time is past, or `stop` is set.
     void give_up_at(core::SteadyTime time) noexcept;
+    [[nodiscard]] bool stopped() const noexcept { return limits_->stopped; }
     /// Has what runs and whatever follows fail soon; from any thread.
     void stop() noexcept { limits_->stopped = true; }
 

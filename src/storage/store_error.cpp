@@ -80,6 +80,9 @@ Failure store_failure(StoreState state, std::string detail)
 Failure sqlite_failure(sqlite3* database, int code, std::string_view doing)
 {
     std::string detail(doing);
+    if (code == SQLITE_INTERRUPT) {
+        return {Errc::overloaded, Origin::self, detail + ": given up"};
+    }
     detail += ": ";
     detail += database == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(database);
     detail += " (SQLite " + std::to_string(code);

@@ -32,7 +32,7 @@ public:
         ReservationRecord record;
         bool settled =
             false;  ///< `row` says what it cost; else nobody knows, and `row` has what was reserved
-        UsageRow row;           ///< its first attempt stands for all
+        UsageRow row;                ///< its first attempt stands for all
         std::uint32_t attempts = 1;  ///< when settled; 0: it cost nothing
     };
 
@@ -40,6 +40,9 @@ public:
     /// Fails with Errc::store_unavailable when it cannot be made or is not such a file.
     [[nodiscard]] static core::Result<std::unique_ptr<ReservationJournal>>
     open(const std::string& path, std::uint32_t slots);
+
+    /// How many slots of a file that nobody has open are occupied; 0 when there is none.
+    [[nodiscard]] static core::Result<std::uint32_t> count(const std::string& path);
 
     ReservationJournal(const ReservationJournal&) = delete;
     ReservationJournal& operator=(const ReservationJournal&) = delete;

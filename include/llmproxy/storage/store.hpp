@@ -177,6 +177,9 @@ public:
                                                            PageRequest page) = 0;
     /// @}
 
+    /// Makes the sums that are due and deletes what is too old. Happens by itself too.
+    virtual core::Task<core::Result<void>> upkeep() = 0;
+
     /// Copies the store, as it is at one moment, to a new file while work goes on. Fails with
     /// Errc::conflict when the file exists; nothing is left behind then or after any other failure.
     virtual core::Task<core::Result<void>> backup(std::string path) = 0;
