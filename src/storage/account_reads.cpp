@@ -59,7 +59,7 @@ constexpr auto kAuditDown = join("SELECT id, ", kAuditColumns, " FROM audit WHER
 template <typename Row>
 void read_with_id(Query& query, Row& row)
 {
-    read(query, row.id);
+    read_all(query, row.id);
     read_row(query, row);
 }
 
@@ -83,7 +83,7 @@ template <typename Row>
 core::Result<std::vector<Row>> rows_of_subject(Database& database, const char* sql, Subject subject)
 {
     Query query(database, sql);
-    bind(query, subject.kind, subject.id);
+    bind_all(query, subject.kind, subject.id);
     std::vector<Row> rows;
     while (query.next()) {
         read_row(query, rows.emplace_back());
@@ -137,7 +137,7 @@ core::Result<std::optional<TokenAccess>> complete(Database& database, TokenRow t
 core::Result<std::optional<ProjectRow>> find_project(Database& database, core::ProjectId id)
 {
     Query query(database, kProjectById.data());
-    bind(query, id);
+    bind_all(query, id);
     return one<ProjectRow>(query);
 }
 
@@ -145,7 +145,7 @@ core::Result<std::optional<ProjectRow>> find_project_named(Database& database,
                                                            const std::string& name)
 {
     Query query(database, kProjectByName.data());
-    bind(query, name);
+    bind_all(query, name);
     return one<ProjectRow>(query);
 }
 
@@ -156,14 +156,14 @@ core::Result<Page<ProjectRow>> list_projects(Database& database, const PageReque
         return after.error();
     }
     Query query(database, page.newest_first ? kProjectsDown.data() : kProjectsUp.data());
-    bind(query, *after, rows_of(page) + 1);
+    bind_all(query, *after, rows_of(page) + 1);
     return read_page<ProjectRow>(query, page, read_with_id<ProjectRow>, id_cursor<ProjectRow>);
 }
 
 core::Result<std::optional<TokenRow>> find_token(Database& database, core::TokenId id)
 {
     Query query(database, kTokenById.data());
-    bind(query, id);
+    bind_all(query, id);
     return one<TokenRow>(query);
 }
 
@@ -176,7 +176,7 @@ core::Result<std::optional<TokenAccess>> find_access(Database& database, const T
     core::Result<std::optional<TokenRow>> token = std::optional<TokenRow>();
     {
         Query query(database, kTokenByHash.data());
-        bind(query, hash);
+        bind_all(query, hash);
         token = one<TokenRow>(query);
     }
     if (!token) {
@@ -199,9 +199,9 @@ core::Result<Page<TokenRow>> list_tokens(Database& database, std::optional<core:
     const char* of_all = page.newest_first ? kTokensDown.data() : kTokensUp.data();
     Query query(database, project ? of_project : of_all);
     if (project) {
-        bind(query, *project);
+        bind_all(query, *project);
     }
-    bind(query, *after, rows_of(page) + 1);
+    bind_all(query, *after, rows_of(page) + 1);
     return read_page<TokenRow>(query, page, read_with_id<TokenRow>, id_cursor<TokenRow>);
 }
 
@@ -218,7 +218,7 @@ core::Result<std::vector<BudgetRow>> list_budgets(Database& database, Subject su
 core::Result<std::optional<ProviderKeyRow>> find_provider_key(Database& database, std::int64_t id)
 {
     Query query(database, kProviderKeyById.data());
-    bind(query, id);
+    bind_all(query, id);
     return one<ProviderKeyRow>(query);
 }
 
@@ -231,7 +231,7 @@ core::Result<Page<ProviderKeyRow>> list_provider_keys(Database& database,
         return after.error();
     }
     Query query(database, page.newest_first ? kProviderKeysDown.data() : kProviderKeysUp.data());
-    bind(query, *after, project, rows_of(page) + 1);
+    bind_all(query, *after, project, rows_of(page) + 1);
     return read_page<ProviderKeyRow>(query, page, read_with_id<ProviderKeyRow>,
                                      id_cursor<ProviderKeyRow>);
 }
@@ -241,7 +241,7 @@ core::Result<std::optional<ResourceRow>> find_resource(Database& database, core:
                                                        const std::string& id)
 {
     Query query(database, kResource.data());
-    bind(query, project, kind, id);
+    bind_all(query, project, kind, id);
     std::optional<ResourceRow> row;
     if (query.next()) {
         read_row(query, row.emplace());
@@ -253,13 +253,13 @@ core::Result<Page<ResourceRow>> list_resources(Database& database, core::Project
                                                const std::string& kind, const PageRequest& page)
 {
     Query query(database, page.newest_first ? kResourcesDown.data() : kResourcesUp.data());
-    bind(query, project, kind);
+    bind_all(query, project, kind);
     if (page.newest_first && page.cursor.empty()) {
         query.put_null();  // any text sorts below a BLOB
     } else {
-        bind(query, page.cursor);
+        bind_all(query, page.cursor);
     }
-    bind(query, rows_of(page) + 1);
+    bind_all(query, rows_of(page) + 1);
     return read_page<ResourceRow>(query, page, read_row<ResourceRow>,
                                   [](const ResourceRow& row) { return row.id; });
 }
@@ -272,8 +272,8 @@ core::Result<Page<AuditRow>> list_audit(Database& database, const AuditFilter& f
         return after.error();
     }
     Query query(database, page.newest_first ? kAuditDown.data() : kAuditUp.data());
-    bind(query, *after, filter.from, filter.to, filter.actor, filter.action, filter.target_kind,
-         filter.target, rows_of(page) + 1);
+    bind_all(query, *after, filter.from, filter.to, filter.actor, filter.action, filter.target_kind,
+             filter.target, rows_of(page) + 1);
     return read_page<AuditRow>(query, page, read_with_id<AuditRow>, id_cursor<AuditRow>);
 }
 

@@ -135,7 +135,7 @@ core::Result<bool> finish_update(WriteContext& context, Query& query, Row& row, 
         return query.failed() ? core::Result<bool>(explained(context.database, query.failure()))
                               : core::Result<bool>(false);
     }
-    read(query, row.version, row.created, more...);
+    read_all(query, row.version, row.created, more...);
     row.updated = from_milliseconds(to_milliseconds(context.now));
     if (auto done = run(context.database, query); !done) {
         return done.error();
@@ -148,8 +148,8 @@ core::Result<bool> update(WriteContext& context, ProjectRow& row)
     const auto id = row.id;
     const auto version = expected(row.version);
     Query query(context.database, kUpdateProject);
-    bind(query, row.name, row.grants.models, row.grants.hosts, row.grants.routes, row.enabled,
-         context.now, id, version);
+    bind_all(query, row.name, row.grants.models, row.grants.hosts, row.grants.routes, row.enabled,
+             context.now, id, version);
     return finish_update(context, query, row);
 }
 
@@ -157,8 +157,8 @@ core::Result<bool> update(WriteContext& context, TokenRow& row)
 {
     const auto version = expected(row.version);
     Query query(context.database, kUpdateToken);
-    bind(query, row.name, row.hash, row.prefix, row.grants.models, row.grants.hosts,
-         row.grants.routes, context.now, row.expires, row.revoked, row.id, version);
+    bind_all(query, row.name, row.hash, row.prefix, row.grants.models, row.grants.hosts,
+             row.grants.routes, context.now, row.expires, row.revoked, row.id, version);
     return finish_update(context, query, row, row.project);
 }
 
@@ -166,8 +166,8 @@ core::Result<bool> update(WriteContext& context, ProviderKeyRow& row)
 {
     const auto version = expected(row.version);
     Query query(context.database, kUpdateProviderKey);
-    bind(query, row.backend, row.name, row.master_key, BlobOf(row.sealed), row.hint, context.now,
-         row.id, version);
+    bind_all(query, row.backend, row.name, row.master_key, BlobOf(row.sealed), row.hint,
+             context.now, row.id, version);
     return finish_update(context, query, row, row.project);
 }
 
@@ -204,7 +204,7 @@ core::Result<Version> raise_version(WriteContext& context, Subject subject, Vers
                         "ifnull(?, version) = version RETURNING version"
                       : "UPDATE projects SET version = version + 1, updated = ? WHERE id = ? AND "
                         "ifnull(?, version) = version RETURNING version");
-    bind(query, context.now, subject.id, wanted);
+    bind_all(query, context.now, subject.id, wanted);
     if (!query.next()) {
         if (query.failed()) {
             return query.failure();
@@ -222,7 +222,7 @@ core::Result<Version> raise_version(WriteContext& context, Subject subject, Vers
 core::Result<void> delete_of_subject(WriteContext& context, const char* statement, Subject subject)
 {
     Query query(context.database, statement);
-    bind(query, subject.kind, subject.id);
+    bind_all(query, subject.kind, subject.id);
     return query.run();
 }
 
@@ -247,7 +247,7 @@ core::Result<Version> replace(WriteContext& context, Subject subject, Version ve
     }
     for (const auto& row : rows) {
         Query query(context.database, add.data());
-        bind(query, subject.kind, subject.id);
+        bind_all(query, subject.kind, subject.id);
         bind_row(query, row);
         if (auto done = run(context.database, query); !done) {
             return done.error();
@@ -409,7 +409,7 @@ core::Result<bool> delete_resource(WriteContext& context, core::ProjectId projec
 {
     Query query(context.database,
                 "DELETE FROM resources WHERE project = ? AND kind = ? AND id = ?");
-    bind(query, project, kind, id);
+    bind_all(query, project, kind, id);
     return run_delete(context.database, query);
 }
 

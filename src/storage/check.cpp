@@ -1,6 +1,7 @@
 #include "llmproxy/storage/sqlite_store.hpp"
 
 #include "backup.hpp"
+#include "llmproxy/storage/reservation_journal.hpp"
 #include "lock_file.hpp"
 #include "schema.hpp"
 #include "sqlite.hpp"
@@ -86,7 +87,7 @@ core::Result<LedgerDays> sum_rows(Database& database)
         core::ProjectId project{};
         core::TokenId token{};
         LedgerEntry entry;
-        read(query, request, project, token, entry.cost, entry.tokens);
+        read_all(query, request, project, token, entry.cost, entry.tokens);
         entry.requests = request == before ? 0 : 1;
         before = request;
         const auto day = to_milliseconds(core::time_of(request)) / kDayMs;
@@ -127,7 +128,7 @@ core::Result<void> check_ledger(Database& database, StoreReport& report)
         LedgerDay key;
         auto& [subject, day] = key;
         LedgerEntry entry;
-        read(query, subject.kind, subject.id, day, entry.cost, entry.tokens, entry.requests);
+        read_all(query, subject.kind, subject.id, day, entry.cost, entry.tokens, entry.requests);
         const auto found = rows->find(key);
         const auto expected = found == rows->end() ? LedgerEntry{} : found->second;
         if (found != rows->end()) {

@@ -8,7 +8,7 @@ core::Result<void> RecoveryJob::apply(WriteContext& context)
 {
     {
         Query query(context.database, "SELECT 1 FROM usage WHERE request = ? LIMIT 1");
-        bind(query, rows().front().request);
+        bind_all(query, rows().front().request);
         if (query.next()) {
             return {};
         }

@@ -81,15 +81,15 @@ std::int64_t length_of(SumUnit unit) noexcept
 
 void read_sum(Query& query, UsageGroup& group)
 {
-    read(query, group.project, group.token, group.route, group.backend, group.requested_model,
-         group.served_model);
+    read_all(query, group.project, group.token, group.route, group.backend, group.requested_model,
+             group.served_model);
     read_row(query, group.totals);
 }
 
 void bind_sum(Query& query, std::int64_t start, const UsageGroup& group)
 {
-    bind(query, start, group.project, group.token, group.route, group.backend,
-         group.requested_model, group.served_model);
+    bind_all(query, start, group.project, group.token, group.route, group.backend,
+             group.requested_model, group.served_model);
     bind_row(query, group.totals);
 }
 
@@ -108,7 +108,7 @@ core::Result<bool> move_border(WriteContext& context, std::string_view key, SumU
         return written.error();
     }
     Query query(context.database, kAnyDirty);
-    bind(query, unit, border);
+    bind_all(query, unit, border);
     if (query.next()) {
         return false;
     }
@@ -184,16 +184,16 @@ core::Result<void> Upkeep::make_sums_of(Database& reader, SumUnit unit, std::int
         core::Uuid first;
         core::Uuid end;
         Query mark(reader, kMark);
-        bind(mark, unit, start);
+        bind_all(mark, unit, start);
         if (!mark.next()) {
             return mark.run();
         }
-        read(mark, sums.generation, first, end);
+        read_all(mark, sums.generation, first, end);
         Query query(reader, unit == SumUnit::hour ? kSumRows.data() : kSumHours.data());
         if (unit == SumUnit::hour) {
-            bind(query, first, end);
+            bind_all(query, first, end);
         } else {
-            bind(query, start, start + kDayMs);
+            bind_all(query, start, start + kDayMs);
         }
         while (query.next()) {
             read_sum(query, sums.groups.emplace_back());
@@ -236,7 +236,7 @@ core::Result<void> Upkeep::write_sums(SumUnit unit, std::int64_t start, const Su
     const auto finish = [&](WriteContext& context) {
         context.usage.end_sums();
         Query query(context.database, kClearMark);
-        bind(query, unit, start, sums.generation);
+        bind_all(query, unit, start, sums.generation);
         return query.run();
     };
     return write(finish);
@@ -322,7 +322,7 @@ core::Result<void> Upkeep::delete_in_parts(Database& reader, const char* stateme
             Query query(context.database, statement);
             if (statement == kDeleteRows) {
                 const auto border = core::first_uuid7(from_milliseconds(value));
-                bind(query, border);
+                bind_all(query, border);
                 auto done = query.run();
                 deleted = context.database.changes();
                 return done;

@@ -63,7 +63,7 @@ core::Result<std::int64_t> meta_value(Database& database, std::string_view key,
                                       std::int64_t otherwise)
 {
     Query query(database, "SELECT value FROM meta WHERE key = ?");
-    bind(query, key);
+    bind_all(query, key);
     const auto value = query.next() ? query.integer() : otherwise;
     return query.unless_failed(value);
 }
@@ -72,7 +72,7 @@ core::Result<void> set_meta_value(Database& database, std::string_view key, std:
 {
     Query query(database, "INSERT INTO meta(key, value) VALUES(?,?) "
                           "ON CONFLICT DO UPDATE SET value = excluded.value");
-    bind(query, key, value);
+    bind_all(query, key, value);
     return query.run();
 }
 
@@ -82,7 +82,7 @@ core::Result<void> mark_dirty(Database& database, SumUnit unit, std::int64_t sta
     const auto first = core::first_uuid7(from_milliseconds(start));
     const auto end = core::first_uuid7(from_milliseconds(start + length));
     Query query(database, kMarkDirty);
-    bind(query, unit, start, first, end);
+    bind_all(query, unit, start, first, end);
     return query.run();
 }
 
@@ -168,8 +168,8 @@ core::Result<void> UsageBatch::add_to_sums(Database& database, const char* sql, 
 {
     const auto totals = totals_of(row);
     Query query(database, sql);
-    bind(query, start, row.project, row.token, row.route, row.backend, row.requested_model,
-         row.served_model);
+    bind_all(query, start, row.project, row.token, row.route, row.backend, row.requested_model,
+             row.served_model);
     bind_row(query, totals);
     return query.run();
 }
@@ -212,8 +212,8 @@ core::Result<void> UsageBatch::write_ledger(Database& database)
             sum.entry += at->entry;
         }
         Query query(database, kAddToLedger);
-        bind(query, sum.subject.kind, sum.subject.id, sum.day, sum.entry.cost, sum.entry.tokens,
-             sum.entry.requests);
+        bind_all(query, sum.subject.kind, sum.subject.id, sum.day, sum.entry.cost, sum.entry.tokens,
+                 sum.entry.requests);
         if (auto done = query.run(); !done) {
             return done;
         }

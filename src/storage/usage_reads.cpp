@@ -53,8 +53,8 @@ std::optional<UsageCursor> parse_usage_cursor(std::string_view text)
 
 void bind_filter(Query& query, const UsageFilter& filter)
 {
-    bind(query, filter.project, filter.token, filter.route, filter.backend, filter.requested_model,
-         filter.served_model);
+    bind_all(query, filter.project, filter.token, filter.route, filter.backend,
+             filter.requested_model, filter.served_model);
 }
 
 /// The first id of a time; of the end of all times one that is above every id.
@@ -95,9 +95,9 @@ core::Result<Page<UsageRow>> list_between(Database& database, const UsageFilter&
     }
     const auto& other_end = page.newest_first ? first : end;
     Query query(database, page.newest_first ? kUsageDown.data() : kUsageUp.data());
-    bind(query, at.first, at.second, other_end);
+    bind_all(query, at.first, at.second, other_end);
     bind_filter(query, filter);
-    bind(query, filter.outcome, filter.request_id, own_id, rows_of(page) + 1);
+    bind_all(query, filter.outcome, filter.request_id, own_id, rows_of(page) + 1);
     return read_page<UsageRow>(query, page, read_row<UsageRow>, usage_cursor);
 }
 
@@ -227,8 +227,8 @@ core::Result<std::int64_t> offset_of(const PageRequest& page)
 
 void read_group(Query& query, UsageGroup& group)
 {
-    read(query, group.project, group.token, group.route, group.backend, group.requested_model,
-         group.served_model, group.time);
+    read_all(query, group.project, group.token, group.route, group.backend, group.requested_model,
+             group.served_model, group.time);
     read_row(query, group.totals);
 }
 
@@ -242,11 +242,11 @@ core::Result<std::vector<LedgerRow>> read_ledger(Database& database, Subject sub
         rows.push_back({{subject, period_of(kind, at)}, {}});
     }
     Query query(database, kDaysOfSubject);
-    bind(query, subject.kind, subject.id);
+    bind_all(query, subject.kind, subject.id);
     while (query.next()) {
         std::int64_t day = 0;
         LedgerEntry entry;
-        read(query, day, entry.cost, entry.tokens, entry.requests);
+        read_all(query, day, entry.cost, entry.tokens, entry.requests);
         for (auto& row : rows) {
             const auto time = from_milliseconds(day * kDayMs);
             if (period_of(row.key.period.kind, time) == row.key.period) {
@@ -267,11 +267,11 @@ core::Result<Page<LedgerRow>> list_ledger(Database& database, Subject subject, P
     }
     std::vector<LedgerRow> all;
     Query query(database, kDaysOfSubject);
-    bind(query, subject.kind, subject.id);
+    bind_all(query, subject.kind, subject.id);
     while (query.next()) {
         std::int64_t day = 0;
         LedgerEntry entry;
-        read(query, day, entry.cost, entry.tokens, entry.requests);
+        read_all(query, day, entry.cost, entry.tokens, entry.requests);
         const auto period = period_of(kind, from_milliseconds(day * kDayMs));
         if (all.empty() || all.back().key.period != period) {
             all.push_back({{subject, period}, {}});
@@ -342,11 +342,11 @@ core::Result<Page<UsageGroup>> sum_usage(Database& database, const UsageQuery& w
     for (const auto dimension :
          {UsageDimension::project, UsageDimension::token, UsageDimension::route,
           UsageDimension::backend, UsageDimension::requested_model, UsageDimension::served_model}) {
-        bind(query, has(wanted, dimension));
+        bind_all(query, has(wanted, dimension));
     }
-    bind(query, plan.days.from, plan.days.to, plan.hours.from, plan.hours.to,
-         down(plan.head.from, kHourMs), rows[0], rows[1], plan.tail.from, rows[2], rows[3], unit,
-         std::int64_t{rows_of(page)} + 1, *offset);
+    bind_all(query, plan.days.from, plan.days.to, plan.hours.from, plan.hours.to,
+             down(plan.head.from, kHourMs), rows[0], rows[1], plan.tail.from, rows[2], rows[3],
+             unit, std::int64_t{rows_of(page)} + 1, *offset);
     return read_page<UsageGroup>(query, page, read_group, [&](const UsageGroup&) {
         return std::to_string(*offset + rows_of(page));
     });

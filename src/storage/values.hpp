@@ -175,14 +175,14 @@ void get_value(Query& query, std::optional<T>& value)
 
 /// Binds the next values. Texts must outlive the query.
 template <typename... Values>
-void bind(Query& query, const Values&... values)
+void bind_all(Query& query, const Values&... values)
 {
     (put_value(query, values), ...);
 }
 
 /// Reads the next columns.
 template <typename... Values>
-void read(Query& query, Values&&... values)
+void read_all(Query& query, Values&&... values)
 {
     (get_value(query, values), ...);
 }
@@ -261,13 +261,13 @@ void visit_columns(Row& row, Visit&& visit)
 template <typename Row>
 void bind_row(Query& query, const Row& row)
 {
-    visit_columns(row, [&query](auto&&... values) { bind(query, values...); });
+    visit_columns(row, [&query](auto&&... values) { bind_all(query, values...); });
 }
 
 template <typename Row>
 void read_row(Query& query, Row& row)
 {
-    visit_columns(row, [&query](auto&&... values) { read(query, values...); });
+    visit_columns(row, [&query](auto&&... values) { read_all(query, values...); });
 }
 
 }  // namespace llmproxy::storage
