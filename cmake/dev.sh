@@ -9,7 +9,7 @@ cd "$root"
 declare -A packages=(
     [build]="build-essential cmake ninja-build ccache mold pkg-config python3
              libboost1.81-dev libssl-dev zlib1g-dev libsimdjson-dev nlohmann-json3-dev libyaml-cpp-dev
-             libfmt-dev libspdlog-dev prometheus-cpp-dev libcli11-dev"
+             libfmt-dev libspdlog-dev prometheus-cpp-dev libcli11-dev libsqlite3-dev"
     [test]="libgtest-dev libgmock-dev curl wget git haproxy squid-openssl iproute2 openssl ca-certificates"
     [bench]="nginx-light haproxy squid-openssl tinyproxy-bin openssl strace"
     [fuzz]="clang-19 libclang-rt-19-dev llvm-19"

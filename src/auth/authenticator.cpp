@@ -4,8 +4,6 @@
 #include "llmproxy/core/text.hpp"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/sha.h>
 
 #include <cstring>
 #include <memory>
@@ -22,29 +20,6 @@ constexpr std::string_view kMissingProxy =
     "This proxy needs a token: send it as Proxy-Authorization, Bearer or Basic (as user or as "
     "password, e.g. https://TOKEN@proxy:8888).";
 constexpr std::string_view kWrongProxy = "Incorrect proxy token.";
-
-/// A context that is ready for the next SHA-256.
-class Hasher {
-public:
-    Hasher() : context_(EVP_MD_CTX_new())
-    {
-        ready_ = context_ && EVP_DigestInit_ex2(context_.get(), EVP_sha256(), nullptr) == 1;
-    }
-
-    bool run(std::string_view text, unsigned char* digest) const noexcept
-    {
-        return ready_ && EVP_DigestInit_ex2(context_.get(), nullptr, nullptr) == 1 &&
-               EVP_DigestUpdate(context_.get(), text.data(), text.size()) == 1 &&
-               EVP_DigestFinal_ex(context_.get(), digest, nullptr) == 1;
-    }
-
-private:
-    struct Free {
-        void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
-    };
-    std::unique_ptr<EVP_MD_CTX, Free> context_;
-    bool ready_ = false;
-};
 
 core::Failure refusal(core::Errc errc, std::string_view message, std::string detail)
 {
@@ -82,22 +57,11 @@ bool Authenticator::DigestEqual::operator()(const Digest& a, const Digest& b) co
     return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
-Authenticator::Digest Authenticator::digest_of(std::string_view token) noexcept
-{
-    // OpenSSL's one-call form looks the algorithm up and makes a context each time, four times the cost of the digest.
-    thread_local const Hasher hasher;
-    Digest digest{};
-    if (!hasher.run(token, digest.data())) {
-        SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), digest.data());
-    }
-    return digest;
-}
-
 Authenticator::Authenticator(const Settings& settings) : mode_(settings.mode)
 {
     for (const auto& entry : settings.static_tokens) {
         if (!entry.token.empty()) {
-            holders_.emplace(digest_of(entry.token.reveal()),
+            holders_.emplace(core::sha256(entry.token.reveal()),
                              Principal{entry.name, false, patterns_of(entry)});
         }
     }
@@ -108,7 +72,7 @@ const Principal* Authenticator::holder_of(std::string_view token) const noexcept
     if (token.empty() || holders_.empty()) {
         return nullptr;
     }
-    const auto found = holders_.find(digest_of(token));
+    const auto found = holders_.find(core::sha256(token));
     return found == holders_.end() ? nullptr : &found->second;
 }
 

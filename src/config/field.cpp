@@ -34,6 +34,7 @@ const std::vector<Field>& field_table()
         add_resilience_fields(rows);
         add_forward_fields(rows);
         add_auth_fields(rows);
+        add_account_fields(rows);
         return rows;
     }();
     return table;

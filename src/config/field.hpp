@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -34,8 +35,10 @@ enum class Type : std::uint8_t {
     secret_list,
     secret_file,  ///< a path; the value is the file's content
     path,
-    items,    ///< a list of mappings; its fields have paths `name[].key`
-    section,  ///< a mapping that may be left out, which means something
+    items_file,  ///< a path; the file holds further items of the list `items_path`
+    usd,         ///< an amount of money; the value is in nano-USD
+    items,       ///< a list of mappings; its fields have paths `name[].key`
+    section,     ///< a mapping that may be left out, which means something
 };
 
 /// What a number without a unit means in a duration.
@@ -54,13 +57,23 @@ struct Cursor {
     upstream::PublicModelSettings* model = nullptr;
     upstream::TargetSettings* target = nullptr;
     auth::StaticToken* token = nullptr;
+    accounts::PriceSettings* price = nullptr;
 };
+
+template <typename T>
+inline constexpr bool kIsOptional = false;
+template <typename T>
+inline constexpr bool kIsOptional<std::optional<T>> = true;
 
 template <typename T>
 void assign(T& target, const Value& value)
 {
-    if constexpr (std::is_same_v<T, core::Secret>) {
+    if constexpr (kIsOptional<T>) {
+        assign(target.emplace(), value);
+    } else if constexpr (std::is_same_v<T, core::Secret>) {
         target = core::Secret(std::get<std::string>(value));
+    } else if constexpr (std::is_same_v<T, core::NanoUsd>) {
+        target = core::NanoUsd{std::get<std::int64_t>(value)};
     } else if constexpr (std::is_enum_v<T> || (std::is_integral_v<T> && !std::is_same_v<T, bool>)) {
         target = static_cast<T>(std::get<std::int64_t>(value));
     } else {
@@ -71,8 +84,12 @@ void assign(T& target, const Value& value)
 template <typename T>
 Value read(const T& source)
 {
-    if constexpr (std::is_same_v<T, core::Secret>) {
+    if constexpr (kIsOptional<T>) {
+        return source ? read(*source) : Value();
+    } else if constexpr (std::is_same_v<T, core::Secret>) {
         return source.reveal();
+    } else if constexpr (std::is_same_v<T, core::NanoUsd>) {
+        return source.count;
     } else if constexpr (std::is_enum_v<T> || (std::is_integral_v<T> && !std::is_same_v<T, bool>)) {
         return static_cast<std::int64_t>(source);
     } else {
@@ -87,7 +104,8 @@ struct Field {
     std::string default_text;  ///< as it would be written in the file
     std::string description;
 
-    std::int64_t minimum = std::numeric_limits<std::int64_t>::min();  ///< ns for durations
+    std::int64_t minimum =
+        std::numeric_limits<std::int64_t>::min();  ///< ns for durations, nano-USD for money
     std::int64_t maximum = std::numeric_limits<std::int64_t>::max();
     std::vector<std::string> choices;  ///< of enumerations, in the order of the enumerators
     std::string keyword;               ///< a word that an integer may be instead: 0
@@ -96,6 +114,7 @@ struct Field {
     bool required = false;
     bool masked = false;            ///< the values are not shown
     bool unset_is_nothing = false;  ///< an unset `${VAR}` is empty text instead of an error
+    std::string items_path;         ///< of an items_file: the list, at the top of the file
     std::string alias_of;           ///< the key that this old name stands for
     std::string example;            ///< shown in the example in place of the default
     bool example_commented = false;
@@ -162,6 +181,7 @@ void add_backend_resilience_fields(std::vector<Field>& table);
 void add_resilience_fields(std::vector<Field>& table);
 void add_forward_fields(std::vector<Field>& table);
 void add_auth_fields(std::vector<Field>& table);
+void add_account_fields(std::vector<Field>& table);
 
 /// The field table. Made once; may be read from any thread.
 [[nodiscard]] const std::vector<Field>& field_table();

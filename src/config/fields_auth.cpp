@@ -81,6 +81,18 @@ void add_auth_fields(std::vector<Field>& table)
               "notation; an empty list: all of it.")
             .bind([](Cursor & c) -> auto& { return c.token->hosts; })
             .show("[api.openai.com]"));
+    table.push_back(
+        field("auth.token_cache_size", Type::integer, "100000",
+              "Tokens of the store that are kept in memory; others are looked up when they come.")
+            .between(1, 100'000'000)
+            .bind([](Cursor & c) -> auto& { return c.root->accounts.token_cache.size; })
+            .restart());
+    table.push_back(
+        field("auth.unknown_token_ttl", Type::duration, "5s",
+              "How long it is remembered that the store has no such token.")
+            .between(0, 3'600'000'000'000)
+            .bind([](Cursor & c) -> auto& { return c.root->accounts.token_cache.unknown_ttl; })
+            .restart());
     add_logging_fields(table);
 }
 

@@ -5,7 +5,6 @@
 #include "suggest.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 
 namespace llmproxy::config {
@@ -23,7 +22,8 @@ bool is_secret(const Field& field)
     return field.masked || field.type == Type::secret || field.type == Type::secret_list;
 }
 
-/// `; got ...` with the text as the file has it, so that nothing from a variable is shown.
+}  // namespace
+
 std::string got(const Field& field, const Tree& tree)
 {
     constexpr std::size_t kShown = 80;
@@ -36,6 +36,8 @@ std::string got(const Field& field, const Tree& tree)
     const bool cut = tree.text.size() > kShown;
     return "; got " + yaml_text(tree.text.substr(0, kShown)) + (cut ? "..." : "");
 }
+
+namespace {
 
 const Tree* find(const Tree* map, const std::string& key)
 {
@@ -94,6 +96,12 @@ void Reader::read(const Tree& document)
     warn_of_unknown_variables();
 }
 
+Mark Reader::placed(Mark mark) const
+{
+    mark.file = file_ == snapshot_.file ? std::string() : file_;
+    return mark;
+}
+
 void Reader::problem(Mark mark, const std::string& key, std::string expected)
 {
     problems_.push_back({file_, mark.line, mark.column, key, std::move(expected)});
@@ -132,7 +140,7 @@ void Reader::check_keys(const Spec& spec, const Tree& map, const std::string& pa
         if (!known) {
             problem(entry.mark, key, unknown_key_text(spec, entry.key));
         }
-        snapshot_.marks.emplace(key, entry.mark);
+        snapshot_.marks.emplace(key, placed(entry.mark));
     }
 }
 
@@ -177,7 +185,7 @@ void Reader::read_items(const Spec& spec, const Tree* tree, const std::string& p
         problem(tree->mark, path, expectation(*spec.field) + got(*spec.field, *tree));
         return;
     }
-    std::size_t index = 0;
+    auto index = spec.field->count(cursor_);
     for (const auto& item : tree->items) {
         const auto item_path = path + "[" + std::to_string(index++) + "]";
         if (item.kind != Tree::Kind::map) {
@@ -189,7 +197,7 @@ void Reader::read_items(const Spec& spec, const Tree* tree, const std::string& p
             continue;
         }
         if (tree != &fallback) {
-            snapshot_.marks.emplace(item_path, item.mark);
+            snapshot_.marks.emplace(item_path, placed(item.mark));
         }
         read_section(spec, &item, item_path, item.mark);
     }
@@ -211,6 +219,7 @@ void Reader::read_leaf(const Spec& spec, const Tree* tree, const std::string& pa
         }
         return;
     }
+    const auto around = file_;
     overriding_ = tree == &from_environment;
     if (overriding_) {
         file_ = "environment";
@@ -225,12 +234,16 @@ void Reader::read_leaf(const Spec& spec, const Tree* tree, const std::string& pa
                            true};
         snapshot_.warnings.push_back(note.to_string());
     }
-    if (const auto value = read_value(field, *tree, path);
-        !std::holds_alternative<std::monostate>(value)) {
+    const auto value = read_value(field, *tree, path);
+    if (!std::holds_alternative<std::monostate>(value)) {
         field.set(cursor_, value);
     }
-    file_ = snapshot_.file;
+    file_ = around;
     overriding_ = false;
+    if (const auto* name = std::get_if<std::string>(&value);
+        field.type == Type::items_file && name != nullptr && !name->empty()) {
+        read_items_file(field, *name, tree->mark);
+    }
 }
 
 Value Reader::read_value(const Field& field, const Tree& tree, const std::string& path)
@@ -254,7 +267,7 @@ Value Reader::read_list(const Field& field, const Tree& tree, const std::string&
     std::vector<std::string> texts;
     for (const auto& item : tree.items) {
         const auto item_path = path + "[" + std::to_string(texts.size()) + "]";
-        snapshot_.marks[item_path] = item.mark;
+        snapshot_.marks[item_path] = placed(item.mark);
         const auto text = expand_text(field, item, item_path);
         if (text && std::holds_alternative<std::monostate>(parse_scalar(field, *text))) {
             problem(item.mark, item_path, expectation(field) + got(field, item));
@@ -276,7 +289,7 @@ Value Reader::read_map(const Field& field, const Tree& tree, const std::string& 
     std::map<std::string, std::string> texts;
     for (const auto& entry : tree.entries) {
         const auto key = join(path, entry.key);
-        snapshot_.marks[key] = entry.mark;
+        snapshot_.marks[key] = placed(entry.mark);
         const auto text = expand_text(field, entry.value, key);
         if (!texts.emplace(entry.key, text.value_or("")).second) {
             problem(entry.mark, key, "a key once");
@@ -307,25 +320,6 @@ Value Reader::read_text(const Field& field, const Tree& tree, const std::string&
         problem(tree.mark, path, expectation(field) + got(field, tree));
     }
     return value;
-}
-
-Value Reader::read_secret_file(const Field& field, const Tree& tree, const std::string& path,
-                               const std::string& name)
-{
-    constexpr std::size_t kLargest = 64 * 1024;
-    std::ifstream stream(name, std::ios::binary);
-    std::string content(kLargest + 1, '\0');
-    stream.read(content.data(), static_cast<std::streamsize>(content.size()));
-    content.resize(static_cast<std::size_t>(std::max<std::streamsize>(stream.gcount(), 0)));
-    if (stream.bad() || (!stream.eof() && content.size() <= kLargest) ||
-        content.size() > kLargest) {
-        problem(tree.mark, path, expectation(field) + " of at most 64KiB" + got(field, tree));
-        return {};
-    }
-    while (content.ends_with('\n') || content.ends_with('\r')) {
-        content.pop_back();
-    }
-    return content;
 }
 
 std::optional<std::string> Reader::expand_text(const Field& field, const Tree& tree,

@@ -22,6 +22,7 @@ given by the environment.
   `api_keys`, where it disables the backend with a warning.
 - Durations are numbers with units: `10us`, `100ms`, `5s`, `3m`, `2h`, `1h30m`.
 - Sizes are bytes, or numbers with units: `10KB` (1000), `32KiB` (1024), `32MiB`, `1GiB`.
+- Amounts of money are US dollars with at most nine digits after the point: `2.50`.
 - Relative paths are relative to the working directory.
 - An unknown key, a wrong type and a value out of bounds stop the start with `file:line:column`, the
   key and what was expected; on reload the running configuration stays.
@@ -44,7 +45,10 @@ std::string default_cell(const Field& field)
         return "required";
     }
     if (field.default_text.empty()) {
-        return field.type == Type::string || field.type == Type::path ? "`\"\"`" : "-";
+        return field.type == Type::string || field.type == Type::path ||
+                       field.type == Type::items_file
+                   ? "`\"\"`"
+                   : "-";
     }
     return "`" + escaped_cell(field.default_text) + "`";
 }

@@ -1,6 +1,7 @@
 #include "scalar.hpp"
 
 #include "llmproxy/core/host.hpp"
+#include "llmproxy/core/money.hpp"
 #include "llmproxy/core/number.hpp"
 #include "llmproxy/core/text.hpp"
 
@@ -178,6 +179,10 @@ Value parse_scalar(const Field& field, std::string_view text)
         }
         return bounded(field, core::parse_number<std::int64_t>(text));
     case Type::bytes: return bounded(field, parse_bytes(text));
+    case Type::usd: {
+        const auto amount = core::parse_usd(text);
+        return bounded(field, amount ? std::optional(amount->count) : std::nullopt);
+    }
     case Type::real: return bounded(field, core::parse_number<double>(text));
     case Type::duration:
         if (const auto duration = parse_duration(text, field.bare_unit);

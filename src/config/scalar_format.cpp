@@ -1,5 +1,6 @@
 #include "scalar.hpp"
 
+#include "llmproxy/core/money.hpp"
 #include "llmproxy/core/text.hpp"
 
 #include <algorithm>
@@ -25,6 +26,9 @@ std::string format_integer(const Field& field, std::int64_t number)
     }
     if (field.type == Type::bytes) {
         return format_bytes(number);
+    }
+    if (field.type == Type::usd) {
+        return core::to_text(core::NanoUsd{number});
     }
     return !field.keyword.empty() && number == 0 ? field.keyword : std::to_string(number);
 }
@@ -128,6 +132,7 @@ std::string yaml_text(std::string_view text)
 std::string expectation(const Field& field)
 {
     const auto number = [](std::int64_t n) { return std::to_string(n); };
+    const auto money = [](std::int64_t n) { return core::to_text(core::NanoUsd{n}); };
     const auto time = [](std::int64_t n) { return format_duration(std::chrono::nanoseconds(n)); };
     switch (field.type) {
     case Type::boolean: return "true or false";
@@ -136,6 +141,7 @@ std::string expectation(const Field& field)
                range("an integer", field, number);
     case Type::real: return range("a number", field, number);
     case Type::duration: return range("a duration", field, time) + bare_hint(field.bare_unit);
+    case Type::usd: return range("an amount in USD", field, money) + ", such as 2.50";
     case Type::bytes: return range("a size", field, format_bytes) + ", such as 4096, 32KiB or 1GiB";
     case Type::enumeration: return list_choices(field);
     case Type::enumeration_list: return "a list of " + list_choices(field);
@@ -144,7 +150,8 @@ std::string expectation(const Field& field)
     case Type::string_map: return "a mapping of names to texts";
     case Type::secret: return "a secret text";
     case Type::secret_list: return "a list of secret texts";
-    case Type::secret_file: return "the path of a readable file";
+    case Type::secret_file:
+    case Type::items_file: return "the path of a readable file";
     case Type::path: return "a path";
     case Type::items: return "a list of mappings";
     case Type::section: return "a mapping";

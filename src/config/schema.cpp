@@ -49,6 +49,7 @@ Json leaf_schema(const Field& field)
     case Type::boolean: return or_reference({{"type", "boolean"}});
     case Type::integer: return number_schema(field, "integer");
     case Type::real: return number_schema(field, "number");
+    case Type::usd: return or_reference({{"type", "number"}, {"minimum", 0}});
     case Type::bytes: {
         auto schema = number_schema(field, "integer");
         schema["anyOf"].push_back(pattern(kSize));

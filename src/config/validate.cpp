@@ -1,5 +1,6 @@
 #include "validate.hpp"
 
+#include "findings.hpp"
 #include "scalar.hpp"
 #include "syntax.hpp"
 
@@ -16,11 +17,6 @@
 namespace llmproxy::config {
 namespace {
 
-std::string indexed(std::string_view list, std::size_t index, std::string_view key)
-{
-    return std::string(list) + "[" + std::to_string(index) + "]." + std::string(key);
-}
-
 bool is_backend_name(std::string_view name)
 {
     return name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_-") == name.npos;
@@ -36,12 +32,9 @@ bool is_https(std::string_view url)
     return core::iequals(url.substr(0, 8), "https://");
 }
 
-class Validator {
+class Validator : private Findings {
 public:
-    Validator(Snapshot& snapshot, std::vector<Problem>& problems)
-        : snapshot_(snapshot), problems_(problems)
-    {
-    }
+    using Findings::Findings;
 
     void run()
     {
@@ -52,50 +45,15 @@ public:
         check_default_backend();
         check_forward();
         check_auth();
+        check_prices(snapshot_, *this);
     }
 
 private:
-    [[nodiscard]] bool given(const std::string& key) const { return snapshot_.marks.contains(key); }
-
     [[nodiscard]] bool serves(edge::Role role) const
     {
         const auto& listeners = snapshot_.server.listeners;
         return std::any_of(listeners.begin(), listeners.end(),
                            [role](const auto& listener) { return listener.serves(role); });
-    }
-
-    /// The place of the key, or of the nearest thing around it that is in the file.
-    [[nodiscard]] Problem at(const std::string& key, std::string expected) const
-    {
-        for (auto around = key; !around.empty();) {
-            if (const auto found = snapshot_.marks.find(around); found != snapshot_.marks.end()) {
-                const auto [line, column] = found->second;
-                const bool override = line == 0;
-                return {override ? "environment" : snapshot_.file, line, column, key,
-                        std::move(expected)};
-            }
-            const auto end = around.find_last_of(".[");
-            around.resize(end == std::string::npos ? 0 : end);
-        }
-        return {snapshot_.file, 0, 0, key, std::move(expected)};
-    }
-
-    void refuse(const std::string& key, std::string expected)
-    {
-        const bool known =
-            std::any_of(problems_.begin(), problems_.end(), [&](const Problem& problem) {
-                return problem.key == key || key.starts_with(problem.key + ".");
-            });
-        if (!known) {
-            problems_.push_back(at(key, std::move(expected)));
-        }
-    }
-
-    void warn(const std::string& key, std::string text)
-    {
-        auto problem = at(key, {});
-        problem.warning = true;
-        snapshot_.warnings.push_back(problem.to_string() + std::move(text));
     }
 
     void check_unique(std::set<std::string>& names, const std::string& name, const std::string& key)
@@ -390,9 +348,6 @@ private:
     {
         refuse(given(file) ? file : key, std::move(expected));
     }
-
-    Snapshot& snapshot_;
-    std::vector<Problem>& problems_;
 };
 
 }  // namespace

@@ -190,4 +190,18 @@ bool HostPattern::covers(const Host& host) const noexcept
            name[name.size() - domain.size() - 1] == '.';
 }
 
+bool HostPattern::is_within(const HostPattern& other) const noexcept
+{
+    if (port_ != other.port_) {
+        return false;
+    }
+    switch (kind_) {
+    case Kind::any: return other.kind_ == Kind::any;
+    case Kind::exact: return other.covers(*host_);
+    case Kind::below: break;
+    }
+    return other.kind_ == Kind::any ||
+           (other.kind_ == Kind::below && (*host_ == *other.host_ || other.covers(*host_)));
+}
+
 }  // namespace llmproxy::core

@@ -1,7 +1,10 @@
 #include "llmproxy/core/ids.hpp"
 
+#include "llmproxy/core/text.hpp"
+
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <array>
 #include <stdexcept>
 
@@ -29,31 +32,94 @@ struct RandomBytes {
     }
 };
 
+std::uint64_t milliseconds_of(SystemTime time) noexcept
+{
+    const auto ms = std::chrono::floor<std::chrono::milliseconds>(time).time_since_epoch().count();
+    return ms < 0 ? 0 : static_cast<std::uint64_t>(ms);
+}
+
+void put_time(Uuid& id, SystemTime time) noexcept
+{
+    const auto ms = milliseconds_of(time);
+    for (std::size_t i = 0; i < 6; ++i) {
+        id.bytes[i] = static_cast<std::uint8_t>(ms >> (8 * (5 - i)));
+    }
+}
+
+constexpr bool has_dash_before(std::size_t byte) noexcept
+{
+    return byte == 4 || byte == 6 || byte == 8 || byte == 10;
+}
+
 }  // namespace
+
+Uuid make_uuid7(SystemTime now)
+{
+    thread_local RandomBytes random;
+    Uuid id;
+    put_time(id, now);
+    random.take(id.bytes.data() + 6, 10);
+    id.bytes[6] = static_cast<std::uint8_t>((id.bytes[6] & 0x0fU) | 0x70U);
+    id.bytes[8] = static_cast<std::uint8_t>((id.bytes[8] & 0x3fU) | 0x80U);
+    return id;
+}
+
+SystemTime time_of(const Uuid& id) noexcept
+{
+    constexpr auto kLatest =
+        std::chrono::floor<std::chrono::milliseconds>(SystemTime::max()).time_since_epoch().count();
+    std::int64_t ms = 0;
+    for (std::size_t i = 0; i < 6; ++i) {
+        ms = ms << 8 | id.bytes[i];
+    }
+    return SystemTime(std::chrono::milliseconds(std::min(ms, kLatest)));
+}
+
+Uuid first_uuid7(SystemTime from) noexcept
+{
+    Uuid id;
+    put_time(id, from);
+    return id;
+}
+
+std::string to_text(const Uuid& id)
+{
+    std::array<char, 36> text{};
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < id.bytes.size(); ++i) {
+        if (has_dash_before(i)) {
+            text[at++] = '-';
+        }
+        text[at++] = kHex[id.bytes[i] >> 4U];
+        text[at++] = kHex[id.bytes[i] & 15U];
+    }
+    return {text.data(), text.size()};
+}
+
+std::optional<Uuid> parse_uuid(std::string_view text) noexcept
+{
+    if (text.size() != 36) {
+        return std::nullopt;
+    }
+    Uuid id;
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < id.bytes.size(); ++i) {
+        if (has_dash_before(i) && text[at++] != '-') {
+            return std::nullopt;
+        }
+        const int high = hex_value(text[at++]);
+        const int low = hex_value(text[at++]);
+        if (high < 0 || low < 0) {
+            return std::nullopt;
+        }
+        id.bytes[i] = static_cast<std::uint8_t>(high << 4 | low);
+    }
+    return id;
+}
 
 std::string make_request_id(SystemTime now)
 {
-    thread_local RandomBytes random;
-    std::array<unsigned char, 16> id{};
-    const auto ms = static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count());
-    for (int i = 0; i < 6; ++i) {
-        id[static_cast<std::size_t>(i)] = static_cast<unsigned char>(ms >> (8 * (5 - i)));
-    }
-    random.take(id.data() + 6, 10);
-    id[6] = static_cast<unsigned char>((id[6] & 0x0f) | 0x70);
-    id[8] = static_cast<unsigned char>((id[8] & 0x3f) | 0x80);
-
-    std::array<char, 36> text{};
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < id.size(); ++i) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) {
-            text[at++] = '-';
-        }
-        text[at++] = kHex[id[i] >> 4];
-        text[at++] = kHex[id[i] & 15];
-    }
-    return {text.data(), text.size()};
+    return to_text(make_uuid7(now));
 }
 
 bool is_sane_request_id(std::string_view id) noexcept

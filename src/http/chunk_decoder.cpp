@@ -1,6 +1,6 @@
 #include "llmproxy/http/chunk_decoder.hpp"
 
-#include "hex.hpp"
+#include "llmproxy/core/text.hpp"
 
 #include <algorithm>
 
@@ -77,13 +77,13 @@ const char* ChunkDecoder::advance(unsigned char byte) noexcept
     case State::size_first:
         digits_ = 0;
         left_ = 0;
-        if (hex_value(static_cast<char>(byte)) < 0) {
+        if (core::hex_value(static_cast<char>(byte)) < 0) {
             return "chunk size does not begin with a hexadecimal digit";
         }
         state_ = State::size;
         [[fallthrough]];
     case State::size: {
-        const int value = hex_value(static_cast<char>(byte));
+        const int value = core::hex_value(static_cast<char>(byte));
         if (value < 0) {
             return end_of_size(byte);
         }

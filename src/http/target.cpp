@@ -1,7 +1,5 @@
 #include "llmproxy/http/target.hpp"
 
-#include "hex.hpp"
-
 #include "llmproxy/core/text.hpp"
 
 #include <algorithm>
@@ -76,8 +74,8 @@ const char* wrong_path(std::string_view path) noexcept
         }
         char c = path[i];
         if (c == '%') {
-            const int high = i + 1 < path.size() ? hex_value(path[i + 1]) : -1;
-            const int low = i + 2 < path.size() ? hex_value(path[i + 2]) : -1;
+            const int high = i + 1 < path.size() ? core::hex_value(path[i + 1]) : -1;
+            const int low = i + 2 < path.size() ? core::hex_value(path[i + 2]) : -1;
             if (high < 0 || low < 0) {
                 return "path has a broken percent escape";
             }

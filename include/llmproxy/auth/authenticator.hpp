@@ -4,8 +4,8 @@
 #include "llmproxy/auth/settings.hpp"
 #include "llmproxy/core/failure.hpp"
 #include "llmproxy/core/host.hpp"
+#include "llmproxy/core/sha256.hpp"
 
-#include <array>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -54,7 +54,7 @@ public:
     [[nodiscard]] bool carries_own_token(std::string_view authorization) const;
 
 private:
-    using Digest = std::array<unsigned char, 32>;
+    using Digest = core::Sha256;
     struct DigestHash {
         std::size_t operator()(const Digest& digest) const noexcept;
     };
@@ -64,7 +64,6 @@ private:
 
     class Search;
 
-    static Digest digest_of(std::string_view token) noexcept;
     const Principal* holder_of(std::string_view token) const noexcept;
 
     Mode mode_;

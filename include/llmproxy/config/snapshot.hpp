@@ -1,5 +1,6 @@
 #pragma once
 
+#include "llmproxy/accounts/settings.hpp"
 #include "llmproxy/auth/settings.hpp"
 #include "llmproxy/edge/settings.hpp"
 #include "llmproxy/handlers/settings.hpp"
@@ -14,10 +15,11 @@
 
 namespace llmproxy::config {
 
-/// Where a key stands in the configuration file. Lines and columns count from 1; 0: not in the file.
+/// Where a key stands in a file. Lines and columns count from 1; 0: in none.
 struct Mark {
     int line = 0;
     int column = 0;
+    std::string file{};  ///< empty: the configuration file
 };
 
 /// The whole configuration, validated. Made by `load`, never changed afterwards: shared by pointer to const.
@@ -28,10 +30,12 @@ struct Snapshot {
     handlers::ForwardSettings forward;
     policy::Settings policy;
     auth::Settings auth;
+    accounts::Settings accounts;
     telemetry::Settings logging;
     telemetry::MetricsSettings metrics;
 
     std::string file;                   ///< where it came from
+    std::string prices_file;            ///< where some of `accounts.prices` came from
     std::vector<std::string> warnings;  ///< things accepted but worth a log line
     std::map<std::string, Mark>
         marks;  ///< places of the keys given, e.g. of `backends[0].base_url`

@@ -56,6 +56,9 @@ public:
 
     /// Whether the host part covers `host`.
     [[nodiscard]] bool covers(const Host& host) const noexcept;
+    /// Whether whatever it covers, `other` covers too, on the same ports. Ports that one names and
+    /// the other leaves to the usual ones do not count as the same.
+    [[nodiscard]] bool is_within(const HostPattern& other) const noexcept;
     /// The port that it names; none: the usual ones.
     [[nodiscard]] std::optional<std::uint16_t> port() const noexcept { return port_; }
 

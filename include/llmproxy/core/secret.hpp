@@ -1,13 +1,14 @@
 #pragma once
 
+#include <optional>
 #include <ostream>
 #include <string>
 #include <string_view>
 
 namespace llmproxy::core {
 
-/// Text that must not be shown: prints as `***`, compares in constant time, is wiped when destroyed.
-/// Value type; not thread-safe for writing.
+/// Text that must not be shown: prints as `***`, compares in constant time, is wiped when
+/// destroyed. Value type; not thread-safe for writing.
 class Secret {
 public:
     Secret() = default;
@@ -28,6 +29,10 @@ public:
 private:
     std::string value_;
 };
+
+/// Reads a key of 256 bits: 64 hexadecimal digits, or 32 bytes in base64. The result holds the 32
+/// bytes themselves; nothing for any other text.
+[[nodiscard]] std::optional<Secret> decode_key(std::string_view text);
 
 /// Compares without telling by its duration where two texts differ. Lengths are not hidden.
 [[nodiscard]] bool equal_constant_time(std::string_view a, std::string_view b) noexcept;

@@ -29,6 +29,16 @@ namespace llmproxy::core {
     return true;
 }
 
+/// The value of a hexadecimal digit of either case; -1 for another character.
+[[nodiscard]] constexpr int hex_value(char c) noexcept
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    const char low = lower(c);
+    return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
+}
+
 /// Without spaces and tabs at both ends (OWS of RFC 9110, section 5.6.3).
 [[nodiscard]] constexpr std::string_view trim(std::string_view text) noexcept
 {

@@ -22,6 +22,8 @@ constexpr Row kContract[] = {
     {Errc::destination_not_allowed, 403, "permission_error", "destination_not_allowed"},
     {Errc::route_not_allowed, 403, "permission_error", "route_not_allowed"},
     {Errc::model_not_found, 404, "invalid_request_error", "model_not_found"},
+    {Errc::conflict, 409, "invalid_request_error", "conflict"},
+    {Errc::precondition_failed, 412, "invalid_request_error", "precondition_failed"},
     {Errc::proxy_auth_required, 407, "invalid_request_error", "proxy_authentication_required"},
     {Errc::request_timeout, 408, "timeout_error", "request_timeout"},
     {Errc::request_too_large, 413, "invalid_request_error", "request_too_large"},
@@ -37,6 +39,7 @@ constexpr Row kContract[] = {
     {Errc::overloaded, 503, "server_overloaded", "overloaded"},
     {Errc::draining, 503, "server_overloaded", "draining"},
     {Errc::circuit_open, 503, "server_overloaded", "circuit_open"},
+    {Errc::store_unavailable, 503, "server_overloaded", "store_unavailable"},
     {Errc::upstream_timeout, 504, "timeout_error", "upstream_timeout"},
     {Errc::loop_detected, 508, "invalid_request_error", "loop_detected"},
 };
@@ -70,8 +73,8 @@ TEST(ErrorTable, UnknownValueIsAnInternalError)
 
 TEST(ErrorTable, BusyAnswersCarryRetryAfter)
 {
-    for (const Errc errc :
-         {Errc::overloaded, Errc::draining, Errc::circuit_open, Errc::rate_limit_exceeded}) {
+    for (const Errc errc : {Errc::overloaded, Errc::draining, Errc::circuit_open,
+                            Errc::store_unavailable, Errc::rate_limit_exceeded}) {
         EXPECT_TRUE(error_info(errc).retry_after) << error_info(errc).code;
     }
     EXPECT_FALSE(error_info(Errc::insufficient_quota).retry_after);

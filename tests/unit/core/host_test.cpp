@@ -152,6 +152,29 @@ TEST(HostPattern, CoversWhatItNames)
     EXPECT_TRUE(covers("*", "a.b"));
 }
 
+TEST(HostPattern, LiesWithinWhatCoversAllOfIt)
+{
+    const auto within = [](std::string_view inner, std::string_view outer) {
+        return HostPattern::parse(inner)->is_within(*HostPattern::parse(outer));
+    };
+    for (const auto* pattern : {"*", "*.a.b", "a.b", "1.2.3.4", "[::1]:80", "*:1"}) {
+        EXPECT_TRUE(within(pattern, pattern)) << pattern;
+    }
+    EXPECT_TRUE(within("a.b", "*"));
+    EXPECT_TRUE(within("1.2.3.4", "*"));
+    EXPECT_TRUE(within("*.a.b", "*"));
+    EXPECT_TRUE(within("x.a.b", "*.a.b"));
+    EXPECT_TRUE(within("*.x.a.b", "*.a.b"));
+    EXPECT_TRUE(within("a.b:8443", "*:8443"));
+    EXPECT_FALSE(within("*", "*.a.b"));
+    EXPECT_FALSE(within("a.b", "*.a.b"));
+    EXPECT_FALSE(within("*.a.b", "x.a.b"));
+    EXPECT_FALSE(within("*.xa.b", "*.a.b"));
+    EXPECT_FALSE(within("a.b", "c.b"));
+    EXPECT_FALSE(within("a.b:443", "a.b"));
+    EXPECT_FALSE(within("a.b", "a.b:443"));
+}
+
 TEST(HostPattern, NamesAPortOrLeavesItToTheUsualOnes)
 {
     EXPECT_EQ(HostPattern::parse("a.b:8443")->port(), 8443);

@@ -27,6 +27,45 @@ TEST(RequestId, BeginsWithTheMillisecondsOfItsTime)
     EXPECT_EQ(make_request_id(time).substr(0, 14), "017f22e2-79b0-");
 }
 
+TEST(Uuid, TellsItsTimeToTheMillisecond)
+{
+    const SystemTime time{std::chrono::microseconds(1'645'557'742'000'999)};
+    EXPECT_EQ(time_of(make_uuid7(time)), std::chrono::floor<std::chrono::milliseconds>(time));
+    Uuid last;
+    last.bytes.fill(0xff);
+    EXPECT_LE(time_of(last), SystemTime::max());
+    EXPECT_GT(time_of(last), SystemTime(std::chrono::hours(24 * 365 * 290)));
+}
+
+TEST(Uuid, FirstOfAMillisecondIsBelowAllOfIt)
+{
+    ManualClock clock;
+    for (int i = 0; i < 300; ++i) {
+        const auto id = make_uuid7(clock.wall());
+        EXPECT_LE(first_uuid7(clock.wall()), id);
+        EXPECT_LT(id, first_uuid7(clock.wall() + 1ms));
+        clock.advance(777us);
+    }
+}
+
+TEST(Uuid, ReadsItsOwnTextAndNoOther)
+{
+    const auto id = make_uuid7(ManualClock().wall());
+    const auto text = to_text(id);
+    EXPECT_EQ(parse_uuid(text), id);
+    std::string upper = text;
+    for (auto& c : upper) {
+        c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    }
+    EXPECT_EQ(parse_uuid(upper), id);
+    for (const std::string bad :
+         {"", "x", "017f22e2-79b0-7cc3-98c4-dc0c0c07398", "017f22e2-79b0-7cc3-98c4-dc0c0c07398ff",
+          "017f22e2079b0-7cc3-98c4-dc0c0c07398f", "017f22e2-79b0-7cc3-98c4-dc0c0c07398g",
+          "017f22e279b07cc398c4dc0c0c07398f----"}) {
+        EXPECT_FALSE(parse_uuid(bad)) << bad;
+    }
+}
+
 TEST(RequestId, SortsByTime)
 {
     ManualClock clock;

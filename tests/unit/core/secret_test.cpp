@@ -67,5 +67,22 @@ TEST(EqualConstantTime, AgreesWithEquality)
     EXPECT_FALSE(equal_constant_time(std::string_view("a\0b", 3), std::string_view("a\0c", 3)));
 }
 
+TEST(DecodeKey, ReadsHexAndBase64OfExactly32Bytes)
+{
+    const std::string zeros(32, '\0');
+    const auto hex = decode_key(std::string(64, '0'));
+    ASSERT_TRUE(hex);
+    EXPECT_EQ(hex->reveal(), zeros);
+    const auto base64 = decode_key(std::string(43, 'A') + "=");
+    ASSERT_TRUE(base64);
+    EXPECT_EQ(base64->reveal(), zeros);
+    EXPECT_EQ(decode_key("00fF" + std::string(60, '1'))->reveal().substr(0, 2),
+              std::string("\0\xff", 2));
+    for (const auto& bad : {std::string(), std::string(63, '0'), std::string(63, '0') + "g",
+                            std::string(32, 'k'), std::string(40, 'A'), std::string("not a key")}) {
+        EXPECT_FALSE(decode_key(bad)) << bad;
+    }
+}
+
 }  // namespace
 }  // namespace llmproxy::core
