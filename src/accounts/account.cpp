@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 namespace llmproxy::accounts {
@@ -69,9 +70,27 @@ bool names(const std::vector<std::string>& words, std::string_view word)
 
 }  // namespace
 
-Account::Account(const StaticAccount& from)
-    : name_(from.name), project_name_(kStaticProject), hosts_(from.hosts)
+core::TokenId static_token_id(std::string_view name) noexcept
 {
+    const auto digest = core::sha256(name);
+    std::uint64_t number = 0;
+    for (std::size_t i = 0; i < sizeof number; ++i) {
+        number = number << 8U | digest[i];
+    }
+    return core::TokenId{-1 - static_cast<std::int64_t>(number >> 2U)};
+}
+
+Account::Account(const StaticAccount& from)
+    : token_(static_token_id(from.name)), name_(from.name), project_name_(kStaticProject),
+      hosts_(from.hosts)
+{
+}
+
+std::shared_ptr<const Account> Account::anonymous()
+{
+    auto account = std::make_shared<Account>(StaticAccount{"anonymous", {}, nullptr});
+    account->token_ = core::TokenId::none;
+    return account;
 }
 
 Account::Account(const storage::TokenAccess& from, Generation loaded,

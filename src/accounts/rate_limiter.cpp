@@ -215,6 +215,12 @@ RateLimiter::Figures RateLimiter::figures(const Pass& pass, core::SteadyTime now
     return {pass.meters_->requests.figures(now), pass.meters_->tokens.figures(now)};
 }
 
+RateLimiter::Figures RateLimiter::figures(LimitedRoute route, core::SteadyTime now) noexcept
+{
+    const auto& meters = meters_of(route);
+    return {meters.requests.figures(now), meters.tokens.figures(now)};
+}
+
 RateLimiter::Figures tighter(const RateLimiter::Figures& a, const RateLimiter::Figures& b) noexcept
 {
     return {tighter_of(a.requests, b.requests), tighter_of(a.tokens, b.tokens)};

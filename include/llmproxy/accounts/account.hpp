@@ -19,6 +19,9 @@ namespace llmproxy::accounts {
 /// store: its id is none, and it has neither limits nor budget.
 inline constexpr std::string_view kStaticProject = "static";
 
+/// The id that usage of a token of the configuration has: below zero, made of its name, so that it stays the same.
+[[nodiscard]] core::TokenId static_token_id(std::string_view name) noexcept;
+
 /// A token that the configuration names.
 struct StaticAccount {
     std::string name;
@@ -33,6 +36,8 @@ class Account {
 public:
     /// Of the configuration.
     explicit Account(const StaticAccount& from);
+    /// Of everybody, under `auth.mode: open`.
+    [[nodiscard]] static std::shared_ptr<const Account> anonymous();
     /// Of the store.
     Account(const storage::TokenAccess& from, Generation loaded,
             std::shared_ptr<Standing> token_standing, std::shared_ptr<Standing> project_standing);

@@ -98,8 +98,9 @@ public:
         policy::Gcra::Figures requests;
         policy::Gcra::Figures tokens;
     };
-    /// Where the limits that a pass is measured by stand.
+    /// Where the limits stand that a pass, or a route, is measured by.
     [[nodiscard]] static Figures figures(const Pass& pass, core::SteadyTime now) noexcept;
+    [[nodiscard]] Figures figures(LimitedRoute route, core::SteadyTime now) noexcept;
 
 private:
     struct Meters {

@@ -49,7 +49,9 @@ TEST(Account, OfTheConfigurationBelongsToTheStaticProjectAndHasNoLimits)
     EXPECT_EQ(account.name(), "ci");
     EXPECT_EQ(account.project_name(), "static");
     EXPECT_EQ(account.project(), core::ProjectId::none);
-    EXPECT_EQ(account.token(), core::TokenId::none);
+    EXPECT_EQ(account.token(), static_token_id("ci"));
+    EXPECT_LT(account.token(), core::TokenId::none);
+    EXPECT_NE(static_token_id("ci"), static_token_id("cd"));
     EXPECT_FALSE(account.stored() || account.revoked() || account.expired(core::SystemTime::max()));
     EXPECT_EQ(account.token_standing(), nullptr);
     EXPECT_EQ(account.project_standing(), nullptr);
