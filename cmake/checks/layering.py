@@ -24,8 +24,8 @@ ALLOWED = {
     "upstream": {"core", "policy", "net", "http"},
     "pipeline": {"core", "policy", "net", "http", "openai", "accounts", "auth", "upstream"},
     "edge": {"core", "net", "http"},
-    "handlers": {"core", "policy", "net", "http", "openai", "accounts", "auth", "upstream", "pipeline",
-                 "edge"},
+    "handlers": {"core", "policy", "storage", "net", "http", "openai", "accounts", "auth", "upstream",
+                 "pipeline", "edge"},
     "config": {"core"},
 }
 ALLOWED["app"] = set(ALLOWED) | {"app"}

@@ -17,6 +17,7 @@
 #include "llmproxy/upstream/health_checks.hpp"
 #include "llmproxy/version.hpp"
 #include "readiness.hpp"
+#include "management.hpp"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -82,7 +83,8 @@ struct Daemon::Parts {
     }
     core::Result<std::shared_ptr<const pipeline::Policies>>
     make_policies(const config::Snapshot& from, const upstream::Backends* before);
-    core::Result<void> start();
+    core::Result<void> start(std::function<handlers::ReloadReport()> reload_from_file);
+    void make_management(std::function<handlers::ReloadReport()> reload);
     core::Task<void> drain();
     core::Task<void> finish(bool complete);
     core::Task<void> sweep();
@@ -117,6 +119,7 @@ struct Daemon::Parts {
     std::unique_ptr<handlers::MetricsPage> metrics_page;
     std::unique_ptr<handlers::OpenAi> openai;
     std::unique_ptr<ForwardParts> forward;
+    std::unique_ptr<Management> management;
     edge::Routes routes;
     std::unique_ptr<edge::Server> server;
     std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work;
@@ -141,7 +144,17 @@ Daemon::Parts::make_policies(const config::Snapshot& from, const upstream::Backe
                                    std::move(*backends));
 }
 
-core::Result<void> Daemon::Parts::start()
+void Daemon::Parts::make_management(std::function<handlers::ReloadReport()> reload)
+{
+    handlers::ManageParts parts;
+    parts.clock = clock;
+    parts.backends = [this] { return gateway->policies()->backends; };
+    management =
+        std::make_unique<Management>(std::move(parts), std::move(reload), snapshot->management);
+    management->add_to(routes);
+}
+
+core::Result<void> Daemon::Parts::start(std::function<handlers::ReloadReport()> reload_from_file)
 {
     std::signal(SIGPIPE, SIG_IGN);
     auto configured = telemetry::configure(snapshot->logging);
@@ -185,6 +198,7 @@ core::Result<void> Daemon::Parts::start()
         routes.add(edge::Role::health, path, *health);
     }
     routes.add(edge::Role::metrics, "/metrics", *metrics_page);
+    make_management(std::move(reload_from_file));
     forward->add_to(routes);
 
     edge::ServerParts parts{context, tasks, routes, metrics, *access_log};
@@ -314,7 +328,7 @@ void Daemon::tell_time_for_test(std::shared_ptr<const core::Clock> clock)
 
 core::Result<void> Daemon::start()
 {
-    return parts_->start();
+    return parts_->start([this] { return reload_from_file(); });
 }
 
 std::uint16_t Daemon::port(std::string_view listener) const
@@ -353,6 +367,7 @@ int Daemon::wait()
     }
     parts.threads.clear();
     parts.background.join();
+    parts.management->stop();
     parts.resolver.reset();
     parts.access_log->flush();
     telemetry::flush_logs();
@@ -388,6 +403,7 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
     if (!parts.stopping) {
         parts.checks.follow(*parts.gateway->policies()->backends);
     }
+    parts.management->replace(snapshot->management);
     telemetry::set_level(snapshot->logging.level);
     parts.metrics.limit_models(snapshot->metrics.max_models);
     {
@@ -406,9 +422,28 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
     return {};
 }
 
-void Daemon::note_failed_reload()
+handlers::ReloadReport Daemon::reload_from_file()
 {
-    parts_->metrics.config_reload(false);
+    handlers::ReloadReport report;
+    const auto loaded =
+        config::load_with_files(parts_->snapshot->file, config::process_environment());
+    for (const auto& problem : loaded.problems) {
+        report.problems.push_back(problem.to_string());
+        log().error({}, "reload failed, the running configuration stays",
+                    {{"problem", report.problems.back()}});
+    }
+    if (!loaded.snapshot) {
+        parts_->metrics.config_reload(false);
+        return report;
+    }
+    const auto reloaded = reload(loaded.snapshot);
+    if (!reloaded) {
+        report.problems.push_back(reloaded.error().describe());
+        return report;
+    }
+    report.warnings = loaded.snapshot->warnings;
+    report.needs_restart = config::needs_restart(*parts_->snapshot, *loaded.snapshot);
+    return report;
 }
 
 core::Result<void> Daemon::order_circuit(std::string_view backend, policy::CircuitOrder order)

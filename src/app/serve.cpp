@@ -17,26 +17,8 @@ telemetry::Log& log()
     return telemetry::log("app");
 }
 
-void reload(Daemon& daemon, const std::string& path)
-{
-    const auto loaded = config::load_with_files(path, config::process_environment());
-    if (!loaded.snapshot) {
-        for (const auto& problem : loaded.problems) {
-            log().error({}, "reload failed, the running configuration stays",
-                        {{"problem", problem.to_string()}});
-        }
-        daemon.note_failed_reload();
-        return;
-    }
-    const auto reloaded = daemon.reload(loaded.snapshot);
-    if (!reloaded) {
-        return;  // the daemon has logged why
-    }
-}
-
 /// Waits for signals on a thread of its own; SIGUSR1 after `done` ends it.
-void watch_signals(Daemon& daemon, const std::string& path, const sigset_t& signals,
-                   const std::atomic<bool>& done)
+void watch_signals(Daemon& daemon, const sigset_t& signals, const std::atomic<bool>& done)
 {
     bool draining = false;
     for (;;) {
@@ -48,7 +30,7 @@ void watch_signals(Daemon& daemon, const std::string& path, const sigset_t& sign
             return;
         }
         switch (signal) {
-        case SIGHUP: reload(daemon, path); break;
+        case SIGHUP: daemon.reload_from_file(); break;
         case SIGUSR1: daemon.reopen_logs(); break;
         default:
             log().info({}, "signal", {{"signal", signal}});
@@ -87,7 +69,7 @@ int run_serve(const std::string& config_path, std::ostream& err)
         return 1;
     }
     std::atomic<bool> done{false};
-    std::thread watcher([&] { watch_signals(daemon, config_path, signals, done); });
+    std::thread watcher([&] { watch_signals(daemon, signals, done); });
     const int code = daemon.wait();
     done = true;
     ::pthread_kill(watcher.native_handle(), SIGUSR1);

@@ -88,7 +88,7 @@ public:
     }
     void consider_proxy(std::string_view value)
     {
-        consider(after_scheme(value, "bearer").value_or(""));
+        consider(bearer_token(value).value_or(""));
         if (const auto basic = after_scheme(value, "basic")) {
             shown_ = true;
             if (const auto decoded = decode_basic(*basic)) {
@@ -112,7 +112,7 @@ core::Result<Principal> Authenticator::authenticate(const Credentials& credentia
         return Principal{std::string(kAnonymous), true, nullptr};
     }
     Search search(*this);
-    search.consider(after_scheme(credentials.authorization, "bearer").value_or(""));
+    search.consider(bearer_token(credentials.authorization).value_or(""));
     search.consider(core::trim(credentials.x_api_key));
     search.consider(core::trim(credentials.api_key));
     search.consider_proxy(credentials.proxy_authorization);
@@ -145,7 +145,7 @@ bool Authenticator::is_own_token(std::string_view token) const
 
 bool Authenticator::carries_own_token(std::string_view authorization) const
 {
-    if (const auto token = after_scheme(authorization, "bearer")) {
+    if (const auto token = bearer_token(authorization)) {
         return is_own_token(*token);
     }
     const auto basic = after_scheme(authorization, "basic");

@@ -1,5 +1,6 @@
 #include "header_value.hpp"
 
+#include "llmproxy/auth/credentials.hpp"
 #include "llmproxy/core/base64.hpp"
 #include "llmproxy/core/text.hpp"
 
@@ -14,6 +15,11 @@ std::optional<std::string_view> after_scheme(std::string_view value,
         return std::nullopt;
     }
     return core::trim(value.substr(scheme.size()));
+}
+
+std::optional<std::string_view> bearer_token(std::string_view authorization) noexcept
+{
+    return after_scheme(authorization, "bearer");
 }
 
 std::optional<BasicCredential> decode_basic(std::string_view text)

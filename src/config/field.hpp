@@ -58,6 +58,7 @@ struct Cursor {
     upstream::TargetSettings* target = nullptr;
     auth::StaticToken* token = nullptr;
     accounts::PriceSettings* price = nullptr;
+    handlers::ManagementToken* management = nullptr;
 };
 
 template <typename T>
@@ -182,6 +183,7 @@ void add_resilience_fields(std::vector<Field>& table);
 void add_forward_fields(std::vector<Field>& table);
 void add_auth_fields(std::vector<Field>& table);
 void add_account_fields(std::vector<Field>& table);
+void add_management_fields(std::vector<Field>& table);
 
 /// The field table. Made once; may be read from any thread.
 [[nodiscard]] const std::vector<Field>& field_table();

@@ -37,4 +37,7 @@ protected:
 /// Checks `prices`: what entries refer to, that none is given twice, that tiers have a beginning.
 void check_prices(Snapshot& snapshot, Findings& findings);
 
+/// Checks `management`: tokens, their names, and whether a listener serves the API.
+void check_management(Snapshot& snapshot, Findings& findings);
+
 }  // namespace llmproxy::config

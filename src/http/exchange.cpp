@@ -184,7 +184,9 @@ core::Task<core::Result<void>> Exchange::reply(unsigned status, std::string_view
     head.reserve(256 + fields.size() + body.size());
     append_status_line(head, status, reason_of(status));
     head.append(fields);
-    append_field(head, "Content-Length", std::to_string(body.size()));
+    if (status != 204) {  // which has no length (RFC 9110, section 8.6)
+        append_field(head, "Content-Length", std::to_string(body.size()));
+    }
     if (!keep_alive) {
         append_field(head, "Connection", "close");
     } else if (head_.version == 10) {

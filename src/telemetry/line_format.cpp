@@ -47,36 +47,6 @@ std::size_t plain_length(std::string_view text) noexcept
     return at;
 }
 
-void put_digits(char* at, unsigned value, int width) noexcept
-{
-    for (int i = width - 1; i >= 0; --i) {
-        at[i] = static_cast<char>('0' + value % 10);
-        value /= 10;
-    }
-}
-
-/// `2026-01-31T12:34:56.` of one second.
-struct SecondText {
-    std::int64_t second = -1;
-    std::array<char, 20> text{};
-
-    void set(std::chrono::sys_seconds time) noexcept
-    {
-        const auto day = std::chrono::floor<std::chrono::days>(time);
-        const std::chrono::year_month_day date(day);
-        const std::chrono::hh_mm_ss clock(time - day);
-        text = {'0', '0', '0', '0', '-', '0', '0', '-', '0', '0',
-                'T', '0', '0', ':', '0', '0', ':', '0', '0', '.'};
-        put_digits(text.data(), static_cast<unsigned>(static_cast<int>(date.year())), 4);
-        put_digits(text.data() + 5, static_cast<unsigned>(date.month()), 2);
-        put_digits(text.data() + 8, static_cast<unsigned>(date.day()), 2);
-        put_digits(text.data() + 11, static_cast<unsigned>(clock.hours().count()), 2);
-        put_digits(text.data() + 14, static_cast<unsigned>(clock.minutes().count()), 2);
-        put_digits(text.data() + 17, static_cast<unsigned>(clock.seconds().count()), 2);
-        second = time.time_since_epoch().count();
-    }
-};
-
 }  // namespace
 
 void append_escaped(std::string& out, std::string_view text)
@@ -97,20 +67,6 @@ void append_text_member(std::string& out, std::string_view key, std::string_view
     out += key;
     append_escaped(out, text);
     out += '"';
-}
-
-void append_time(std::string& out, core::SystemTime time)
-{
-    thread_local SecondText cached;
-    const auto whole = std::chrono::floor<std::chrono::seconds>(time);
-    if (whole.time_since_epoch().count() != cached.second) {
-        cached.set(whole);
-    }
-    const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(time - whole);
-    char tail[4] = {'0', '0', '0', 'Z'};
-    put_digits(tail, static_cast<unsigned>(rest.count()), 3);
-    out.append(cached.text.data(), cached.text.size());
-    out.append(tail, sizeof tail);
 }
 
 }  // namespace llmproxy::telemetry

@@ -3,6 +3,7 @@
 #include "llmproxy/config/snapshot.hpp"
 #include "llmproxy/core/clock.hpp"
 #include "llmproxy/core/failure.hpp"
+#include "llmproxy/handlers/manage.hpp"
 #include "llmproxy/net/resolver.hpp"
 #include "llmproxy/policy/circuit_breaker.hpp"
 
@@ -43,10 +44,12 @@ public:
 
     /// As SIGHUP: new requests follow `snapshot`. Fails, and changes nothing, if a part cannot be made from it.
     core::Result<void> reload(std::shared_ptr<const config::Snapshot> snapshot);
-    /// Counts a configuration that could not even be loaded.
-    void note_failed_reload();
     /// As an operator does: pipeline::Gateway::order_circuit.
     core::Result<void> order_circuit(std::string_view backend, policy::CircuitOrder order);
+
+    /// The same with the file that the running configuration came from: what SIGHUP and the management API do.
+    /// Blocks on the disk. What was wrong is in the report and in the log.
+    handlers::ReloadReport reload_from_file();
     /// As SIGUSR1.
     void reopen_logs();
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string_view>
 
 namespace llmproxy::auth {
@@ -24,6 +25,10 @@ struct Credentials {
     std::string_view
         proxy_authorization{};  ///< `Bearer <token>`, or `Basic` with the token as user or password
 };
+
+/// The token of an `Authorization: Bearer` value (RFC 6750, section 2.1), trimmed; none when the
+/// scheme is another one or nothing follows.
+[[nodiscard]] std::optional<std::string_view> bearer_token(std::string_view authorization) noexcept;
 
 /// The challenge of a 407 (RFC 9110, section 11.7.1), as complete field lines. Basic comes first:
 /// clients that know one scheme only know that one (RFC 7617).

@@ -31,6 +31,7 @@ struct Snapshot {
     policy::Settings policy;
     auth::Settings auth;
     accounts::Settings accounts;
+    handlers::ManagementSettings management;
     telemetry::Settings logging;
     telemetry::MetricsSettings metrics;
 

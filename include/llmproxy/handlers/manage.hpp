@@ -1,0 +1,58 @@
+#pragma once
+
+#include "llmproxy/core/clock.hpp"
+#include "llmproxy/core/task.hpp"
+#include "llmproxy/edge/handler.hpp"
+#include "llmproxy/handlers/settings.hpp"
+#include "llmproxy/storage/store.hpp"
+#include "llmproxy/upstream/backends.hpp"
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace llmproxy::handlers {
+
+namespace manage {
+class Gatekeeper;
+}
+
+/// What became of a reload.
+struct ReloadReport {
+    std::vector<std::string> problems;       ///< none: the new configuration is in force
+    std::vector<std::string> warnings;       ///< about the configuration
+    std::vector<std::string> needs_restart;  ///< changed keys that wait for the next start
+};
+
+/// What the management API needs of the rest of the program. Everything may be called from any
+/// thread.
+struct ManageParts {
+    std::shared_ptr<storage::Store> store;  ///< null: none is configured
+    std::string store_path;                 ///< of its file
+    std::shared_ptr<const core::Clock> clock;
+    std::function<std::shared_ptr<const upstream::Backends>()> backends;  ///< those in force
+    std::function<core::Task<ReloadReport>()> reload;
+};
+
+/// `/manage/`: the management API, described by its own `/manage/openapi.json` and by
+/// docs/management-api.md.
+///
+/// Thread safety: every member may be called concurrently. Lifetime: outlives its requests; the
+/// parts outlive it.
+class Manage final : public edge::Handler {
+public:
+    Manage(ManageParts parts, const ManagementSettings& settings);
+    ~Manage() override;
+
+    core::Task<void> handle(http::Exchange& exchange) override;
+
+    /// Requests from now on show one of these tokens.
+    void replace(const ManagementSettings& settings);
+
+private:
+    ManageParts parts_;
+    std::unique_ptr<manage::Gatekeeper> gatekeeper_;
+};
+
+}  // namespace llmproxy::handlers

@@ -1,0 +1,37 @@
+#pragma once
+
+#include "llmproxy/edge/handler.hpp"
+#include "llmproxy/handlers/manage.hpp"
+
+#include <boost/asio/thread_pool.hpp>
+
+#include <functional>
+
+namespace llmproxy::app {
+
+/// The management API, wired: what blocks runs on a thread of its own.
+/// Lifetime: ends before what its parts refer to, after the last request.
+class Management {
+public:
+    /// \param parts   all but `reload`.
+    /// \param reload  may block.
+    Management(handlers::ManageParts parts, std::function<handlers::ReloadReport()> reload,
+               const handlers::ManagementSettings& settings);
+
+    void add_to(edge::Routes& routes);
+    /// Thread safety: may be called from any thread.
+    void replace(const handlers::ManagementSettings& settings) { handler_.replace(settings); }
+    /// Waits for what still runs on its thread.
+    void stop();
+
+private:
+    handlers::ManageParts complete(handlers::ManageParts parts);
+    core::Task<handlers::ReloadReport> reload_aside();
+    core::Task<handlers::ReloadReport> reload_here();
+
+    std::function<handlers::ReloadReport()> reload_;
+    boost::asio::thread_pool aside_{1};
+    handlers::Manage handler_;
+};
+
+}  // namespace llmproxy::app
