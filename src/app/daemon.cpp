@@ -18,6 +18,7 @@
 #include "llmproxy/version.hpp"
 #include "readiness.hpp"
 #include "management.hpp"
+#include "store_parts.hpp"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -114,6 +115,7 @@ struct Daemon::Parts {
     upstream::HealthChecks checks;
     std::unique_ptr<telemetry::AccessLog> access_log;
     std::unique_ptr<net::Resolver> resolver;
+    StoreParts store;
     std::unique_ptr<pipeline::Gateway> gateway;
     std::unique_ptr<handlers::Health> health;
     std::unique_ptr<handlers::MetricsPage> metrics_page;
@@ -148,6 +150,9 @@ void Daemon::Parts::make_management(std::function<handlers::ReloadReport()> relo
 {
     handlers::ManageParts parts;
     parts.clock = clock;
+    parts.store = store.store;
+    parts.vault = store.vault;
+    parts.store_path = snapshot->store.path;
     parts.backends = [this] { return gateway->policies()->backends; };
     management =
         std::make_unique<Management>(std::move(parts), std::move(reload), snapshot->management);
@@ -170,6 +175,11 @@ core::Result<void> Daemon::Parts::start(std::function<handlers::ReloadReport()> 
     resolving.observer = [this](core::Duration took) { metrics.looked_up(took); };
     resolver = std::make_unique<net::Resolver>(std::move(resolving), lookup);
     metrics.limit_models(snapshot->metrics.max_models);
+    auto opened_store = open_store(snapshot->store);
+    if (!opened_store) {
+        return opened_store.error();
+    }
+    store = std::move(*opened_store);
     auto policies = make_policies(*snapshot, nullptr);
     if (!policies) {
         return policies.error();

@@ -35,6 +35,7 @@ const std::vector<Field>& field_table()
         add_forward_fields(rows);
         add_auth_fields(rows);
         add_account_fields(rows);
+        add_store_fields(rows);
         add_management_fields(rows);
         return rows;
     }();

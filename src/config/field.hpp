@@ -183,6 +183,7 @@ void add_resilience_fields(std::vector<Field>& table);
 void add_forward_fields(std::vector<Field>& table);
 void add_auth_fields(std::vector<Field>& table);
 void add_account_fields(std::vector<Field>& table);
+void add_store_fields(std::vector<Field>& table);
 void add_management_fields(std::vector<Field>& table);
 
 /// The field table. Made once; may be read from any thread.

@@ -37,6 +37,9 @@ protected:
 /// Checks `prices`: what entries refer to, that none is given twice, that tiers have a beginning.
 void check_prices(Snapshot& snapshot, Findings& findings);
 
+/// Checks `store`: the encryption key, and that nothing is set for a store that is not there.
+void check_store(Snapshot& snapshot, Findings& findings);
+
 /// Checks `management`: tokens, their names, and whether a listener serves the API.
 void check_management(Snapshot& snapshot, Findings& findings);
 

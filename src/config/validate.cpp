@@ -46,6 +46,7 @@ public:
         check_forward();
         check_auth();
         check_prices(snapshot_, *this);
+        check_store(snapshot_, *this);
         check_management(snapshot_, *this);
     }
 

@@ -6,6 +6,7 @@
 #include "llmproxy/handlers/settings.hpp"
 #include "llmproxy/pipeline/settings.hpp"
 #include "llmproxy/policy/settings.hpp"
+#include "llmproxy/storage/settings.hpp"
 #include "llmproxy/telemetry/settings.hpp"
 #include "llmproxy/upstream/settings.hpp"
 
@@ -31,6 +32,7 @@ struct Snapshot {
     policy::Settings policy;
     auth::Settings auth;
     accounts::Settings accounts;
+    storage::Settings store;
     handlers::ManagementSettings management;
     telemetry::Settings logging;
     telemetry::MetricsSettings metrics;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "llmproxy/accounts/key_vault.hpp"
 #include "llmproxy/core/clock.hpp"
 #include "llmproxy/core/task.hpp"
 #include "llmproxy/edge/handler.hpp"
@@ -30,6 +31,14 @@ struct ReloadReport {
 struct ManageParts {
     std::shared_ptr<storage::Store> store;  ///< null: none is configured
     std::string store_path;                 ///< of its file
+    /// Seals provider keys; null: no `store.encryption_key`.
+    std::shared_ptr<const accounts::KeyVault> vault;
+    /// Told after a project, a token, or their keys, limits or budgets were changed, so that it
+    /// counts from the next request on; may be empty.
+    std::function<void(storage::Subject)> changed;
+    /// Told after one was revoked, disabled, deleted or expired by a change: what it has under way
+    /// ends too; may be empty.
+    std::function<void(storage::Subject)> ended;
     std::shared_ptr<const core::Clock> clock;
     std::function<std::shared_ptr<const upstream::Backends>()> backends;  ///< those in force
     std::function<core::Task<ReloadReport>()> reload;

@@ -42,6 +42,7 @@ struct Actor {
 
 /// A request that passed all checks that its route tells: a route's function gets nothing else.
 struct Call {
+    std::string_view route_path;    ///< of the table
     std::vector<std::string> path;  ///< values of the path's parameters, in order
     Json query = Json::object();    ///< as the route's parameters say
     Json body;                      ///< as the route's request shape says

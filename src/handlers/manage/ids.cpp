@@ -16,7 +16,8 @@ std::optional<std::int64_t> number_behind(std::string_view prefix, std::string_v
         return std::nullopt;
     }
     text.remove_prefix(prefix.size());
-    const bool canonical = !text.empty() && text.front() >= '1' && text.front() <= '9';
+    const auto digits = text.substr(text.starts_with('-') ? 1 : 0);
+    const bool canonical = !digits.empty() && digits.front() >= '1' && digits.front() <= '9';
     return canonical ? core::parse_number<std::int64_t>(text) : std::nullopt;
 }
 
@@ -55,7 +56,7 @@ std::string key_text(std::int64_t id)
 std::optional<core::ProjectId> parse_project(std::string_view text) noexcept
 {
     const auto number = number_behind(kProject, text);
-    return number ? std::optional(core::ProjectId(*number)) : std::nullopt;
+    return number && *number > 0 ? std::optional(core::ProjectId(*number)) : std::nullopt;
 }
 
 std::optional<core::TokenId> parse_token(std::string_view text) noexcept
@@ -80,8 +81,8 @@ Property project_field(std::string_view name, std::string description)
 Property token_field(std::string_view name, std::string description)
 {
     return field(name, Kind::text, std::move(description))
-        .between(5, 23)
-        .like("^tok_[1-9][0-9]*$")
+        .between(5, 24)
+        .like("^tok_-?[1-9][0-9]*$")
         .checked(check_token);
 }
 

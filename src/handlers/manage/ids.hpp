@@ -10,7 +10,8 @@
 
 namespace llmproxy::handlers::manage {
 
-/// \name Ids as callers see them: `proj_7`, `tok_12`, `key_3`.
+/// \name Ids as callers see them: `proj_7`, `tok_12`, `key_3`; tokens of the configuration, which only usage knows, have
+/// numbers below zero.
 /// @{
 [[nodiscard]] std::string to_text(core::ProjectId id);
 [[nodiscard]] std::string to_text(core::TokenId id);

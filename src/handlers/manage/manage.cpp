@@ -86,6 +86,7 @@ private:
             return Failure(Errc::store_unavailable, Origin::self, "no store.path")
                 .say("No store is configured (store.path).");
         }
+        call.route_path = route.path;
         call.now = parts_.clock->wall();
         call.request_id = exchange_.record.request_id;
         return &route;

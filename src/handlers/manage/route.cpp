@@ -46,6 +46,12 @@ std::vector<Route> make_routes()
 {
     std::vector<Route> table;
     add_operation_routes(table);
+    add_project_routes(table);
+    add_token_routes(table);
+    add_limit_routes(table);
+    add_budget_routes(table);
+    add_key_routes(table);
+    add_usage_routes(table);
     add_backend_routes(table);
     add_audit_routes(table);
     return table;

@@ -94,6 +94,12 @@ struct Match {
 /// Parts of the table, one per group of resources.
 /// @{
 void add_operation_routes(std::vector<Route>& table);
+void add_project_routes(std::vector<Route>& table);
+void add_token_routes(std::vector<Route>& table);
+void add_limit_routes(std::vector<Route>& table);
+void add_budget_routes(std::vector<Route>& table);
+void add_key_routes(std::vector<Route>& table);
+void add_usage_routes(std::vector<Route>& table);
 void add_audit_routes(std::vector<Route>& table);
 void add_backend_routes(std::vector<Route>& table);
 /// @}

@@ -1,0 +1,20 @@
+#include "findings.hpp"
+
+namespace llmproxy::config {
+
+void check_store(Snapshot& snapshot, Findings& findings)
+{
+    const auto& store = snapshot.store;
+    const bool in_file = findings.given("store.encryption_key_file");
+    const auto* const key = in_file ? "store.encryption_key_file" : "store.encryption_key";
+    if (in_file && findings.given("store.encryption_key")) {
+        findings.refuse(key, "only one of encryption_key and encryption_key_file");
+    } else if (findings.given(key) && !core::decode_key(store.encryption_key.reveal())) {
+        findings.refuse(key, "32 bytes as 64 hexadecimal digits or in base64");
+    }
+    if (store.path.empty() && findings.given("store")) {
+        findings.warn("store.path", "is empty: there is no store");
+    }
+}
+
+}  // namespace llmproxy::config
