@@ -1,6 +1,7 @@
 #include "llmproxy/app/daemon.hpp"
 
 #include "forward_parts.hpp"
+#include "llmproxy/accounts/accounts.hpp"
 #include "llmproxy/auth/authenticator.hpp"
 #include "llmproxy/config/load.hpp"
 #include "llmproxy/core/ids.hpp"
@@ -16,8 +17,8 @@
 #include "llmproxy/upstream/backends.hpp"
 #include "llmproxy/upstream/health_checks.hpp"
 #include "llmproxy/version.hpp"
-#include "readiness.hpp"
 #include "management.hpp"
+#include "readiness.hpp"
 #include "store_parts.hpp"
 
 #include <boost/asio/as_tuple.hpp>
@@ -68,6 +69,13 @@ void report_escape(std::exception_ptr escaped)
     }
 }
 
+/// The loop, whose waiting coroutines can be ended while all that they refer to is still there.
+class Context : public asio::io_context {
+public:
+    using asio::io_context::io_context;
+    void end_all() { shutdown(); }
+};
+
 }  // namespace
 
 struct Daemon::Parts {
@@ -86,6 +94,7 @@ struct Daemon::Parts {
     make_policies(const config::Snapshot& from, const upstream::Backends* before);
     core::Result<void> start(std::function<handlers::ReloadReport()> reload_from_file);
     void make_management(std::function<handlers::ReloadReport()> reload);
+    void open_accounts();
     core::Task<void> drain();
     core::Task<void> finish(bool complete);
     core::Task<void> sweep();
@@ -105,7 +114,7 @@ struct Daemon::Parts {
     policy::ThreadRandom random;
     mutable std::mutex latest_mutex;
     std::mutex reload_mutex;
-    asio::io_context context;
+    Context context;
     asio::any_io_executor control;  // a strand: drain, stop, sweep
     asio::steady_timer timer;
     asio::steady_timer sweeper;
@@ -116,6 +125,7 @@ struct Daemon::Parts {
     std::unique_ptr<telemetry::AccessLog> access_log;
     std::unique_ptr<net::Resolver> resolver;
     StoreParts store;
+    std::unique_ptr<accounts::Accounts> accounts;
     std::unique_ptr<pipeline::Gateway> gateway;
     std::unique_ptr<handlers::Health> health;
     std::unique_ptr<handlers::MetricsPage> metrics_page;
@@ -141,9 +151,20 @@ Daemon::Parts::make_policies(const config::Snapshot& from, const upstream::Backe
     if (!backends) {
         return backends.error();
     }
-    auto authenticator = std::make_shared<const auth::Authenticator>(from.auth);
+    auto authenticator = std::make_shared<const auth::Authenticator>(from.auth, *accounts);
     return pipeline::make_policies(from.pipeline, from.policy, std::move(authenticator),
-                                   std::move(*backends));
+                                   store.store ? accounts.get() : nullptr, std::move(*backends));
+}
+
+void Daemon::Parts::open_accounts()
+{
+    accounts::Accounts::Options options;
+    options.settings = snapshot->accounts;
+    options.static_accounts = auth::static_accounts(snapshot->auth);
+    options.store = store.store;
+    options.clock = clock;
+    options.on_soft_limit = report_soft_limit;
+    accounts = std::make_unique<accounts::Accounts>(std::move(options));
 }
 
 void Daemon::Parts::make_management(std::function<handlers::ReloadReport()> reload)
@@ -153,6 +174,8 @@ void Daemon::Parts::make_management(std::function<handlers::ReloadReport()> relo
     parts.store = store.store;
     parts.vault = store.vault;
     parts.store_path = snapshot->store.path;
+    parts.changed = [this](storage::Subject subject) { tell_changed(*accounts, subject); };
+    parts.ended = [this](storage::Subject subject) { tell_ended(*accounts, subject); };
     parts.backends = [this] { return gateway->policies()->backends; };
     management =
         std::make_unique<Management>(std::move(parts), std::move(reload), snapshot->management);
@@ -175,11 +198,12 @@ core::Result<void> Daemon::Parts::start(std::function<handlers::ReloadReport()> 
     resolving.observer = [this](core::Duration took) { metrics.looked_up(took); };
     resolver = std::make_unique<net::Resolver>(std::move(resolving), lookup);
     metrics.limit_models(snapshot->metrics.max_models);
-    auto opened_store = open_store(snapshot->store);
+    auto opened_store = open_store(snapshot->store, clock);
     if (!opened_store) {
         return opened_store.error();
     }
     store = std::move(*opened_store);
+    open_accounts();
     auto policies = make_policies(*snapshot, nullptr);
     if (!policies) {
         return policies.error();
@@ -378,6 +402,7 @@ int Daemon::wait()
     parts.threads.clear();
     parts.background.join();
     parts.management->stop();
+    parts.context.end_all();  // what is left holds grants, which end before the accounts
     parts.resolver.reset();
     parts.access_log->flush();
     telemetry::flush_logs();
@@ -409,6 +434,7 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
                     {{"error", failed.error().describe()}});
         return failed;
     }
+    parts.accounts->replace(snapshot->accounts, auth::static_accounts(snapshot->auth));
     parts.gateway->replace(std::move(*policies));
     if (!parts.stopping) {
         parts.checks.follow(*parts.gateway->policies()->backends);

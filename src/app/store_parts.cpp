@@ -2,10 +2,26 @@
 
 #include "llmproxy/core/secret.hpp"
 #include "llmproxy/storage/sqlite_store.hpp"
+#include "llmproxy/telemetry/log.hpp"
 
 namespace llmproxy::app {
+namespace {
 
-core::Result<StoreParts> open_store(const storage::Settings& settings)
+std::string_view period_word(storage::PeriodKind kind) noexcept
+{
+    switch (kind) {
+    case storage::PeriodKind::day: return "day";
+    case storage::PeriodKind::week: return "week";
+    case storage::PeriodKind::month: return "month";
+    case storage::PeriodKind::total: break;
+    }
+    return "total";
+}
+
+}  // namespace
+
+core::Result<StoreParts> open_store(const storage::Settings& settings,
+                                    std::shared_ptr<const core::Clock> clock)
 {
     StoreParts parts;
     if (settings.path.empty()) {
@@ -20,12 +36,45 @@ core::Result<StoreParts> open_store(const storage::Settings& settings)
     }
     storage::SqliteOptions options;
     options.settings = settings;
+    options.clock = std::move(clock);
     auto store = storage::open_sqlite(std::move(options));
     if (!store) {
         return store.error();
     }
     parts.store = std::move(*store);
     return parts;
+}
+
+void report_soft_limit(const accounts::SoftLimitReached& reached)
+{
+    const bool project = reached.subject.kind == storage::SubjectKind::project;
+    telemetry::log("accounts")
+        .warn({}, "a budget is near its end",
+              {{"subject", project ? "project" : "token"},
+               {"id", reached.subject.id},
+               {"period", period_word(reached.period.kind)},
+               {"percent", reached.percent},
+               {"of", reached.money ? "money" : "tokens"},
+               {"spent", reached.spent},
+               {"limit", reached.limit}});
+}
+
+void tell_changed(accounts::Accounts& accounts, storage::Subject subject)
+{
+    if (subject.kind == storage::SubjectKind::project) {
+        accounts.project_changed(core::ProjectId{subject.id});
+    } else {
+        accounts.token_changed(core::TokenId{subject.id});
+    }
+}
+
+void tell_ended(accounts::Accounts& accounts, storage::Subject subject)
+{
+    if (subject.kind == storage::SubjectKind::project) {
+        accounts.project_revoked(core::ProjectId{subject.id});
+    } else {
+        accounts.token_revoked(core::TokenId{subject.id});
+    }
 }
 
 }  // namespace llmproxy::app

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "llmproxy/accounts/accounts.hpp"
 #include "llmproxy/accounts/key_vault.hpp"
 #include "llmproxy/storage/settings.hpp"
 #include "llmproxy/storage/store.hpp"
@@ -16,6 +17,14 @@ struct StoreParts {
 
 /// Opens what `settings` says; nothing where there is no path. Blocks. Fails like
 /// storage::open_sqlite.
-[[nodiscard]] core::Result<StoreParts> open_store(const storage::Settings& settings);
+[[nodiscard]] core::Result<StoreParts> open_store(const storage::Settings& settings,
+                                                  std::shared_ptr<const core::Clock> clock);
+
+/// Writes a line about spending that has reached a soft limit.
+void report_soft_limit(const accounts::SoftLimitReached& reached);
+
+/// Tells the accounts that a project or token was changed in the store, or that it may not do anything any more.
+void tell_changed(accounts::Accounts& accounts, storage::Subject subject);
+void tell_ended(accounts::Accounts& accounts, storage::Subject subject);
 
 }  // namespace llmproxy::app

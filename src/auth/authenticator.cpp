@@ -1,17 +1,15 @@
 #include "llmproxy/auth/authenticator.hpp"
 
 #include "header_value.hpp"
+#include "llmproxy/accounts/token_text.hpp"
 #include "llmproxy/core/text.hpp"
 
-#include <openssl/crypto.h>
-
-#include <cstring>
 #include <memory>
+#include <utility>
 
 namespace llmproxy::auth {
 namespace {
 
-constexpr std::string_view kAnonymous = "anonymous";
 constexpr std::string_view kMissing = "You didn't provide an API key. You need to provide your API "
                                       "key in an Authorization header using "
                                       "Bearer auth (i.e. Authorization: Bearer YOUR_KEY).";
@@ -20,13 +18,6 @@ constexpr std::string_view kMissingProxy =
     "This proxy needs a token: send it as Proxy-Authorization, Bearer or Basic (as user or as "
     "password, e.g. https://TOKEN@proxy:8888).";
 constexpr std::string_view kWrongProxy = "Incorrect proxy token.";
-
-core::Failure refusal(core::Errc errc, std::string_view message, std::string detail)
-{
-    core::Failure failure(errc, core::Origin::client, std::move(detail));
-    failure.say(std::string(message));
-    return failure;
-}
 
 /// A pattern that cannot be read, which a validated configuration does not have, covers nothing.
 std::shared_ptr<const std::vector<core::HostPattern>> patterns_of(const StaticToken& token)
@@ -43,114 +34,172 @@ std::shared_ptr<const std::vector<core::HostPattern>> patterns_of(const StaticTo
     return patterns;
 }
 
+/// Calls `visit` with each token of a Proxy-Authorization until it returns true.
+template <typename Visit>
+bool visit_proxy_tokens(std::string_view value, Visit&& visit)
+{
+    if (const auto bearer = bearer_token(value)) {
+        return visit(*bearer);
+    }
+    const auto basic = after_scheme(value, "basic");
+    const auto decoded = basic ? decode_basic(*basic) : std::nullopt;
+    if (!decoded) {
+        return basic && visit(std::string_view("?"));  // something was shown
+    }
+    return visit(std::string_view(decoded->password)) || visit(std::string_view(decoded->user));
+}
+
+/// The same for all credentials of a request.
+template <typename Visit>
+bool visit_tokens(const Credentials& credentials, Visit&& visit)
+{
+    return visit(bearer_token(credentials.authorization).value_or("")) ||
+           visit(core::trim(credentials.x_api_key)) || visit(core::trim(credentials.api_key)) ||
+           visit_proxy_tokens(credentials.proxy_authorization, visit);
+}
+
 }  // namespace
 
-std::size_t Authenticator::DigestHash::operator()(const Digest& digest) const noexcept
+std::vector<accounts::StaticAccount> static_accounts(const Settings& settings)
 {
-    std::size_t head = 0;
-    std::memcpy(&head, digest.data(), sizeof head);
-    return head;
-}
-
-bool Authenticator::DigestEqual::operator()(const Digest& a, const Digest& b) const noexcept
-{
-    return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
-}
-
-Authenticator::Authenticator(const Settings& settings) : mode_(settings.mode)
-{
+    std::vector<accounts::StaticAccount> all;
     for (const auto& entry : settings.static_tokens) {
         if (!entry.token.empty()) {
-            holders_.emplace(core::sha256(entry.token.reveal()),
-                             Principal{entry.name, false, patterns_of(entry)});
+            all.push_back({entry.name, core::sha256(entry.token.reveal()), patterns_of(entry)});
         }
     }
+    return all;
 }
 
-const Principal* Authenticator::holder_of(std::string_view token) const noexcept
-{
-    if (token.empty() || holders_.empty()) {
-        return nullptr;
-    }
-    const auto found = holders_.find(core::sha256(token));
-    return found == holders_.end() ? nullptr : &found->second;
-}
+/// What a client is told that shows no token, or none of ours.
+struct Authenticator::Refusals {
+    core::Errc errc;
+    std::string_view missing;
+    std::string_view wrong;
 
-/// Goes through the credentials of one request; the first that is one of ours decides.
-class Authenticator::Search {
-public:
-    explicit Search(const Authenticator& among) : among_(among) {}
-
-    void consider(std::string_view token)
+    [[nodiscard]] core::Failure refuse(bool shown) const
     {
-        shown_ = shown_ || !token.empty();
-        holder_ = holder_ != nullptr ? holder_ : among_.holder_of(token);
+        core::Failure failure(errc, core::Origin::client, shown ? "unknown token" : "no token");
+        failure.say(std::string(shown ? wrong : missing));
+        return failure;
     }
-    void consider_proxy(std::string_view value)
-    {
-        consider(bearer_token(value).value_or(""));
-        if (const auto basic = after_scheme(value, "basic")) {
-            shown_ = true;
-            if (const auto decoded = decode_basic(*basic)) {
-                consider(decoded->password);
-                consider(decoded->user);
-            }
-        }
-    }
-    [[nodiscard]] const Principal* holder() const noexcept { return holder_; }
-    [[nodiscard]] bool shown() const noexcept { return shown_; }
 
-private:
-    const Authenticator& among_;
-    const Principal* holder_ = nullptr;
-    bool shown_ = false;
+    static const Refusals gateway;
+    static const Refusals proxy;
 };
 
-core::Result<Principal> Authenticator::authenticate(const Credentials& credentials) const
+const Authenticator::Refusals Authenticator::Refusals::gateway{core::Errc::invalid_api_key,
+                                                               kMissing, kWrong};
+const Authenticator::Refusals Authenticator::Refusals::proxy{core::Errc::proxy_auth_required,
+                                                             kMissingProxy, kWrongProxy};
+
+Authenticator::Authenticator(const Settings& settings, accounts::Accounts& accounts)
+    : mode_(settings.mode), accounts_(accounts)
 {
-    if (mode_ == Mode::open) {
-        return Principal{std::string(kAnonymous), true, nullptr};
-    }
-    Search search(*this);
-    search.consider(bearer_token(credentials.authorization).value_or(""));
-    search.consider(core::trim(credentials.x_api_key));
-    search.consider(core::trim(credentials.api_key));
-    search.consider_proxy(credentials.proxy_authorization);
-    if (search.holder() != nullptr) {
-        return *search.holder();
-    }
-    return search.shown() ? refusal(core::Errc::invalid_api_key, kWrong, "unknown token")
-                          : refusal(core::Errc::invalid_api_key, kMissing, "no token");
 }
 
-core::Result<Principal>
-Authenticator::authenticate_proxy(std::string_view proxy_authorization) const
+/// \param tokens  calls its argument with each token in turn until that returns true.
+template <typename Tokens>
+std::optional<Authenticator::Found> Authenticator::recall_any(Tokens&& tokens,
+                                                              const Refusals& refusals) const
 {
     if (mode_ == Mode::open) {
-        return Principal{std::string(kAnonymous), true, nullptr};
+        return accounts_.anonymous();
     }
-    Search search(*this);
-    search.consider_proxy(proxy_authorization);
-    if (search.holder() != nullptr) {
-        return *search.holder();
+    bool shown = false;
+    bool unknown = false;
+    accounts::AccountPtr found;
+    tokens([&](std::string_view token) {
+        if (token.empty()) {
+            return false;
+        }
+        shown = true;
+        auto recalled = accounts_.recall(token);
+        if (!recalled) {
+            unknown = true;  // it may be ours, and then comes before what follows
+            return true;
+        }
+        if (*recalled) {
+            found = std::move(**recalled);
+        }
+        return found != nullptr;
+    });
+    if (unknown) {
+        return std::nullopt;
     }
-    return search.shown() ? refusal(core::Errc::proxy_auth_required, kWrongProxy, "unknown token")
-                          : refusal(core::Errc::proxy_auth_required, kMissingProxy, "no token");
+    if (found) {
+        return Found(std::move(found));
+    }
+    return Found(refusals.refuse(shown));
+}
+
+core::Task<Authenticator::Found> Authenticator::look_up_any(std::vector<std::string> tokens,
+                                                            const Refusals& refusals,
+                                                            core::Deadline deadline) const
+{
+    for (auto& token : tokens) {
+        auto found = co_await accounts_.look_up(std::move(token), deadline);
+        if (found || found.error().errc() != core::Errc::invalid_api_key) {
+            co_return found;
+        }
+    }
+    co_return refusals.refuse(!tokens.empty());
+}
+
+std::optional<Authenticator::Found> Authenticator::recall(const Credentials& credentials) const
+{
+    return recall_any([&](auto&& visit) { visit_tokens(credentials, visit); }, Refusals::gateway);
+}
+
+core::Task<Authenticator::Found> Authenticator::look_up(Credentials credentials,
+                                                        core::Deadline deadline) const
+{
+    std::vector<std::string> tokens;
+    visit_tokens(credentials, [&](std::string_view token) {
+        if (!token.empty()) {
+            tokens.emplace_back(token);
+        }
+        return false;
+    });
+    return look_up_any(std::move(tokens), Refusals::gateway, deadline);
+}
+
+std::optional<Authenticator::Found>
+Authenticator::recall_proxy(std::string_view proxy_authorization) const
+{
+    return recall_any([&](auto&& visit) { visit_proxy_tokens(proxy_authorization, visit); },
+                      Refusals::proxy);
+}
+
+core::Task<Authenticator::Found> Authenticator::look_up_proxy(std::string_view proxy_authorization,
+                                                              core::Deadline deadline) const
+{
+    std::vector<std::string> tokens;
+    visit_proxy_tokens(proxy_authorization, [&](std::string_view token) {
+        if (!token.empty()) {
+            tokens.emplace_back(token);
+        }
+        return false;
+    });
+    return look_up_any(std::move(tokens), Refusals::proxy, deadline);
 }
 
 bool Authenticator::is_own_token(std::string_view token) const
 {
-    return holder_of(token) != nullptr;
+    if (token.empty()) {
+        return false;
+    }
+    if (accounts::has_token_form(token)) {
+        return true;
+    }
+    const auto recalled = accounts_.recall(token);
+    return recalled && recalled->has_value();
 }
 
 bool Authenticator::carries_own_token(std::string_view authorization) const
 {
-    if (const auto token = bearer_token(authorization)) {
-        return is_own_token(*token);
-    }
-    const auto basic = after_scheme(authorization, "basic");
-    const auto decoded = basic ? decode_basic(*basic) : std::nullopt;
-    return decoded && (is_own_token(decoded->password) || is_own_token(decoded->user));
+    return visit_proxy_tokens(authorization,
+                              [&](std::string_view token) { return is_own_token(token); });
 }
 
 }  // namespace llmproxy::auth

@@ -29,7 +29,7 @@ std::vector<Held> all_tokens(const Snapshot& snapshot, const Findings& findings)
 {
     std::vector<Held> held;
     const auto& management = snapshot.management;
-    if (findings.given("management.token") || findings.given("management.token_file")) {
+    if (!management.token.empty() || findings.given("management.token_file")) {
         held.push_back({&management.token, "management.token", "management.token_file"});
     }
     for (std::size_t i = 0; i < management.tokens.size(); ++i) {

@@ -9,7 +9,7 @@ void check_store(Snapshot& snapshot, Findings& findings)
     const auto* const key = in_file ? "store.encryption_key_file" : "store.encryption_key";
     if (in_file && findings.given("store.encryption_key")) {
         findings.refuse(key, "only one of encryption_key and encryption_key_file");
-    } else if (findings.given(key) && !core::decode_key(store.encryption_key.reveal())) {
+    } else if (!store.encryption_key.empty() && !core::decode_key(store.encryption_key.reveal())) {
         findings.refuse(key, "32 bytes as 64 hexadecimal digits or in base64");
     }
     if (store.path.empty() && findings.given("store")) {

@@ -63,9 +63,10 @@ Field listeners_field()
     row.select = [](Cursor& cursor, std::size_t index) {
         cursor.listener = &cursor.root->server.listeners.at(index);
     };
-    row.example_more = "- name: admin\n"
-                       "  address: 127.0.0.1:8889\n"
-                       "  serve: [metrics, health]\n";
+    row.example_more =
+        "- name: admin\n"
+        "  address: 127.0.0.1:8889\n"
+        "  serve: [metrics, health]               # admin too, once there is a management token\n";
     return row;
 }
 

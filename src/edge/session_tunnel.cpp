@@ -23,6 +23,14 @@ core::Task<void> Session::relay()
     }
     tunnel.progress.reset();
     note_traffic();
+    if (tunnel.pending.on_end) {
+        auto ending = tunnel.pending.on_end(tunnel.traffic,
+                                            std::chrono::steady_clock::now() - tunnel.started);
+        const auto word = co_await std::move(ending);
+        if (!word.empty()) {
+            tunnel.record.tunnel = word;
+        }
+    }
     server_->parts.metrics.tunnel_closed(tunnel.record.tunnel, tunnel.traffic.from_client,
                                          tunnel.traffic.from_upstream);
     finish_request(tunnel.record, tunnel.started);

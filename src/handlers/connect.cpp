@@ -1,3 +1,4 @@
+#include "forward_account.hpp"
 #include "llmproxy/handlers/forward.hpp"
 #include "llmproxy/http/target.hpp"
 #include "llmproxy/http/tunnel.hpp"
@@ -20,21 +21,23 @@ core::Task<void> Connect::handle(http::Exchange& exchange)
     exchange.record.route = "connect";
     exchange.record.path.clear();
     exchange.record.authority = exchange.head().target;
-    auto opened = co_await open(exchange);
+    std::string fields;
+    auto opened = co_await open(exchange, fields);
     if (!opened) {
         exchange.keep_alive = false;
-        co_await proxy_.refuse(exchange, opened.error());
+        co_await proxy_.refuse(exchange, opened.error(), fields);
     }
 }
 
-core::Task<core::Result<void>> Connect::open(http::Exchange& exchange)
+core::Task<core::Result<void>> Connect::open(http::Exchange& exchange, std::string& fields)
 {
     const auto policies = proxy_.policies();
     const auto& head = exchange.head();
-    auto principal = proxy_.admit(exchange, *policies);
-    if (!principal) {
-        co_return principal.error();
+    auto admitted = co_await proxy_.admit(exchange, *policies, true, fields);
+    if (!admitted) {
+        co_return admitted.error();
     }
+    const auto account = std::move(*admitted);
     auto authority = http::parse_authority_form(head.target);
     if (!authority) {
         co_return authority.error();
@@ -50,7 +53,7 @@ core::Task<core::Result<void>> Connect::open(http::Exchange& exchange)
     upstream::Vetted vetted;
     exchange.watchdog().watch_client(true);
     auto upstream = co_await proxy_.destinations().dial(
-        policies->destinations, std::move(destination), std::move(principal->hosts), deadline,
+        policies->destinations, std::move(destination), account->account().hosts(), deadline,
         exchange.watchdog(), vetted);
     exchange.watchdog().watch_client(false);
     if (!upstream) {
@@ -70,6 +73,10 @@ core::Task<core::Result<void>> Connect::open(http::Exchange& exchange)
     }
     exchange.tunnel = std::make_unique<http::PendingTunnel>(std::move(*upstream), net::Buffer(),
                                                             policies->settings.idle_timeout);
+    exchange.tunnel->on_end = [account, host = record.authority, id = record.request_id](
+                                  const http::TunnelTraffic& traffic, core::Duration duration) {
+        return account->settle_tunnel(host, id, traffic, duration);
+    };
     exchange.tunnel->progress_interval = policies->settings.progress_interval;
     co_return core::Result<void>();
 }

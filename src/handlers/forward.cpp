@@ -1,4 +1,5 @@
 #include "llmproxy/handlers/forward.hpp"
+#include "forward_account.hpp"
 
 #include "llmproxy/http/target.hpp"
 #include "llmproxy/net/connector.hpp"
@@ -13,10 +14,10 @@ using core::Failure;
 class VettedConnections final : public pipeline::OriginConnections {
 public:
     VettedConnections(ForwardProxy& proxy, http::Exchange& exchange,
-                      std::shared_ptr<const ForwardPolicies> policies, auth::Principal principal,
-                      const http::Authority& authority)
+                      std::shared_ptr<const ForwardPolicies> policies,
+                      std::shared_ptr<ForwardAccount> account, const http::Authority& authority)
         : proxy_(proxy), exchange_(exchange), policies_(std::move(policies)),
-          principal_(std::move(principal)), authority_(authority), origin_(authority.to_string())
+          account_(std::move(account)), authority_(authority), origin_(authority.to_string())
     {
     }
 
@@ -28,8 +29,9 @@ public:
                                           policy::DestinationUse::http);
         auto& watchdog = exchange_.watchdog();
         watchdog.watch_client(true);
-        const auto vetted = co_await proxy_.destinations().vet(
-            policies_->destinations, std::move(destination), principal_.hosts, deadline, watchdog);
+        const auto vetted =
+            co_await proxy_.destinations().vet(policies_->destinations, std::move(destination),
+                                               account_->account().hosts(), deadline, watchdog);
         watchdog.watch_client(false);
         if (!vetted.ok()) {
             co_return proxy_.explain(exchange_, vetted.failure, vetted);
@@ -61,7 +63,7 @@ private:
     ForwardProxy& proxy_;
     http::Exchange& exchange_;
     std::shared_ptr<const ForwardPolicies> policies_;
-    auth::Principal principal_;
+    std::shared_ptr<ForwardAccount> account_;
     const http::Authority& authority_;
     std::string origin_;
 };
@@ -71,22 +73,24 @@ private:
 core::Task<void> Forward::handle(http::Exchange& exchange)
 {
     exchange.record.route = "forward";
-    auto passed = co_await pass_on(exchange);
+    std::string fields;
+    auto passed = co_await pass_on(exchange, fields);
     exchange.watchdog().watch_client(false);
     exchange.watchdog().guard_upstream(nullptr);
     if (!passed) {
-        co_await proxy_.refuse(exchange, passed.error());
+        co_await proxy_.refuse(exchange, passed.error(), fields);
     }
 }
 
-core::Task<core::Result<void>> Forward::pass_on(http::Exchange& exchange)
+core::Task<core::Result<void>> Forward::pass_on(http::Exchange& exchange, std::string& fields)
 {
     const auto policies = proxy_.policies();
     const auto& head = exchange.head();
-    auto principal = proxy_.admit(exchange, *policies);
-    if (!principal) {
-        co_return principal.error();
+    auto admitted = co_await proxy_.admit(exchange, *policies, false, fields);
+    if (!admitted) {
+        co_return admitted.error();
     }
+    const auto account = std::move(*admitted);
     auto target = http::parse_absolute_form(head.verb, head.target);
     if (!target) {
         co_return target.error();
@@ -98,10 +102,15 @@ core::Task<core::Result<void>> Forward::pass_on(http::Exchange& exchange)
     pipeline::ForwardRequest request(std::move(origin_target), target->host_field(),
                                      policies->settings.idle_timeout);
     request.progress_interval = policies->settings.progress_interval;
-    VettedConnections connections(proxy_, exchange, policies, std::move(*principal),
-                                  target->authority);
-    co_return co_await pipeline::forward_request(exchange, policies->pipeline, proxy_.via_name(),
-                                                 request, connections);
+    VettedConnections connections(proxy_, exchange, policies, account, target->authority);
+    auto passed = co_await pipeline::forward_request(exchange, policies->pipeline,
+                                                     proxy_.via_name(), request, connections);
+    const auto& record = exchange.record;
+    const auto outcome = passed ? record.outcome : passed.error().info().code;
+    co_await account->settle(target->authority.to_string(), outcome, record.status, record.bytes_in,
+                             record.bytes_out, std::chrono::steady_clock::now() - exchange.started,
+                             record.request_id);
+    co_return passed;
 }
 
 }  // namespace llmproxy::handlers

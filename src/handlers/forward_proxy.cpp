@@ -1,5 +1,6 @@
 #include "llmproxy/handlers/forward.hpp"
 
+#include "forward_account.hpp"
 #include "llmproxy/auth/credentials.hpp"
 #include "llmproxy/http/forwarded.hpp"
 #include "llmproxy/telemetry/log.hpp"
@@ -32,19 +33,31 @@ std::shared_ptr<const ForwardPolicies> ForwardProxy::policies() const
     return policies_;
 }
 
-core::Result<auth::Principal> ForwardProxy::admit(http::Exchange& exchange,
-                                                  const ForwardPolicies& policies) const
+core::Task<core::Result<std::shared_ptr<ForwardAccount>>>
+ForwardProxy::admit(http::Exchange& exchange, const ForwardPolicies& policies, bool tunnel,
+                    std::string& fields) const
 {
-    const auto& fields = exchange.head().fields;
-    if (http::came_through(fields, via_name_)) {
-        return Failure(Errc::loop_detected, Origin::client, "own name in Via");
+    const auto& head = exchange.head().fields;
+    if (http::came_through(head, via_name_)) {
+        co_return Failure(Errc::loop_detected, Origin::client, "own name in Via");
     }
-    auto principal = policies.pipeline->authenticator->authenticate_proxy(
-        fields.get(http::FieldName::proxy_authorization));
-    if (principal) {
-        exchange.record.token = principal->name;
+    const auto& authenticator = *policies.pipeline->authenticator;
+    const auto credential = head.get(http::FieldName::proxy_authorization);
+    auto account = authenticator.recall_proxy(credential);
+    if (!account) {
+        const auto deadline =
+            core::Deadline::after(exchange.started, policies.pipeline->settings.total_timeout);
+        account = co_await authenticator.look_up_proxy(credential, deadline);
     }
-    return principal;
+    if (!*account) {
+        co_return account->error();
+    }
+    auto admitted = ForwardAccount::admit(policies.pipeline->accounts, std::move(**account),
+                                          exchange, tunnel, fields);
+    if (!admitted) {
+        co_return admitted.error();
+    }
+    co_return std::shared_ptr<ForwardAccount>(std::move(*admitted));
 }
 
 Failure ForwardProxy::explain(const http::Exchange& exchange, Failure failure,
@@ -67,12 +80,13 @@ Failure ForwardProxy::explain(const http::Exchange& exchange, Failure failure,
                 : failure;
 }
 
-core::Task<void> ForwardProxy::refuse(http::Exchange& exchange, Failure failure)
+core::Task<void> ForwardProxy::refuse(http::Exchange& exchange, Failure failure,
+                                      std::string_view fields)
 {
     exchange.watchdog().watch_client(false);
     exchange.watchdog().guard_upstream(nullptr);
     const bool challenged = failure.errc() == Errc::proxy_auth_required;
-    co_await exchange.reply_error(failure, challenged ? auth::kProxyChallenge : std::string_view());
+    co_await exchange.reply_error(failure, challenged ? auth::kProxyChallenge : fields);
 }
 
 core::Task<void> Stray::handle(http::Exchange& exchange)

@@ -252,7 +252,7 @@ bool StreamScanner::end_block(std::string_view last_part)
     total_ = 0;
     released_ = false;
     first_ = false;
-    block_seen_ = true;
+    ++blocks_;
     return hidden && hide_;
 }
 

@@ -60,6 +60,7 @@ core::Task<Attempt::Next> Attempt::run(bool may_retry)
         co_return no_head(got.error());
     }
     exchange.record.times.upstream_first_byte = took;
+    context_.upstream_status = reply_.head.status;
     context_.learn_head_time(took);
     if (reply_.head.status >= 400) {
         co_return co_await refused();

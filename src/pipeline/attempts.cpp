@@ -26,6 +26,9 @@ void plan_body(RequestContext& context)
             context.splices.push_back(std::move(*splice));
         }
     }
+    if (context.token_limit) {
+        context.splices.push_back(*context.token_limit);
+    }
     std::sort(context.splices.begin(), context.splices.end(),
               [](const auto& a, const auto& b) { return a.offset < b.offset; });
 }
@@ -70,6 +73,9 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
             watchdog.guard_upstream(&lease->stream());
             attempt.emplace(context, std::move(*lease));
             lease.reset();
+            if (context.spending) {
+                context.spending->begin_attempt(context);
+            }
             auto came = co_await attempt->run(retries.possible());
             auto result = attempt->result();
             if (came == Attempt::Next::failed) {

@@ -53,7 +53,7 @@ std::string_view subprotocol_key(const http::RequestHead& head)
     return key;
 }
 
-core::Result<void> authenticate(RequestContext& context)
+auth::Credentials credentials_of(const RequestContext& context)
 {
     const auto& head = context.exchange.head();
     auth::Credentials credentials;
@@ -63,11 +63,46 @@ core::Result<void> authenticate(RequestContext& context)
     if (context.upgrade && credentials.authorization.empty() && credentials.x_api_key.empty()) {
         credentials.x_api_key = subprotocol_key(head);
     }
-    auto principal = context.policies->authenticator->authenticate(credentials);
-    if (!principal) {
-        return principal.error();
+    return credentials;
+}
+
+/// The word by which tokens are granted a route: its name, or for those without one of their own the first segment below
+/// `/v1/`.
+std::string_view route_word(const RequestContext& context)
+{
+    constexpr std::string_view kBase = "/v1/";
+    if (context.route != openai::Route::other || !context.target.path.starts_with(kBase)) {
+        return openai::to_string(context.route);
     }
-    context.exchange.record.token = principal->name;
+    const auto rest = std::string_view(context.target.path).substr(kBase.size());
+    return rest.substr(0, rest.find('/'));
+}
+
+/// Whose request it is, and whether it may be made at all.
+core::Result<void> admit(RequestContext& context, accounts::AccountPtr account)
+{
+    auto& record = context.exchange.record;
+    record.token = account->name();
+    record.project = account->stored() ? account->project_name() : std::string();
+    context.account = std::move(account);
+    if (auto granted = context.account->check_route(route_word(context)); !granted) {
+        return granted;
+    }
+    auto* const accounts = context.policies->accounts;
+    if (accounts == nullptr) {
+        return {};
+    }
+    accounts::Admission wanted;
+    wanted.route = record.route;
+    wanted.tunnel = context.upgrade;
+    wanted.request_id = record.request_id;
+    auto grant = accounts->admit(context.account, wanted, context.error_fields);
+    if (!grant) {
+        return grant.error();
+    }
+    context.spending = std::make_unique<Spending>(*accounts, std::move(*grant));
+    accounts->watch(context.spending->grant(), context.exchange.watchdog().executor(),
+                    [&context] { end_when_revoked(context); });
     return {};
 }
 
@@ -160,12 +195,13 @@ std::string_view query_model(std::string_view query)
 std::shared_ptr<const Policies>
 make_policies(Settings settings, policy::Settings rules,
               std::shared_ptr<const auth::Authenticator> authenticator,
-              std::shared_ptr<const upstream::Backends> backends)
+              accounts::Accounts* accounts, std::shared_ptr<const upstream::Backends> backends)
 {
     auto policies = std::make_shared<Policies>();
     policies->settings = std::move(settings);
     policies->rules = rules;
     policies->authenticator = std::move(authenticator);
+    policies->accounts = accounts;
     policies->backends = std::move(backends);
     policies->models = std::make_shared<ModelList>();
     return policies;
@@ -217,6 +253,21 @@ core::Task<void> Gateway::serve(http::Exchange& exchange)
     auto result = co_await take_through_phases(context);
     exchange.watchdog().watch_client(false);
     exchange.watchdog().guard_upstream(nullptr);
+    if (context.revoked) {
+        const Failure ended(Errc::invalid_api_key, Origin::self, "the token was revoked meanwhile");
+        exchange.record.outcome = ended.info().code;
+        exchange.record.error = ended.describe();
+        exchange.keep_alive = false;
+        if (!exchange.committed()) {
+            result = ended;
+        }
+    }
+    if (context.spending) {
+        if (!result) {
+            exchange.record.outcome = result.error().info().code;
+        }
+        co_await context.spending->close(context);
+    }
     if (!result) {
         if (result.error().errc() == Errc::method_not_allowed) {
             context.error_fields += "Allow: POST\r\n";
@@ -252,12 +303,22 @@ core::Task<core::Result<void>> Gateway::take_through_phases(RequestContext& cont
     if (!routed) {
         co_return routed;
     }
-    auto known = authenticate(context);
-    if (!known) {
-        co_return known;
+    // authenticate
+    const auto& authenticator = *context.policies->authenticator;
+    const auto credentials = credentials_of(context);
+    auto account = authenticator.recall(credentials);
+    if (!account) {
+        account = co_await authenticator.look_up(credentials, context.total);
+    }
+    if (!*account) {
+        co_return account->error();
     }
 
     // admit
+    auto admitted = admit(context, std::move(**account));
+    if (!admitted) {
+        co_return admitted;
+    }
     auto permit = admission_.try_enter();
     if (!permit) {
         auto granted = co_await wait_in_queue(context);
@@ -325,9 +386,21 @@ core::Task<core::Result<void>> Gateway::take_through_phases(RequestContext& cont
             co_return looked;
         }
     }
+    if (model) {
+        auto granted = context.account->check_model(*model);
+        if (!granted) {
+            co_return granted;
+        }
+    }
     auto chosen = choose_backend(context, model);
     if (!chosen) {
         co_return chosen;
+    }
+    if (context.spending) {
+        auto reserved = co_await context.spending->reserve(context);
+        if (!reserved) {
+            co_return reserved;
+        }
     }
     co_return co_await run_attempts(context);
 }

@@ -205,6 +205,9 @@ void Relay::note_written()
 core::Task<core::Result<void>> Relay::cut()
 {
     auto& exchange = context_.exchange;
+    if (!settled_) {
+        note_usage();
+    }
     const core::Failure failure = std::move(*trouble_);
     trouble_.reset();
     const bool upstreams =
@@ -339,6 +342,16 @@ core::Task<core::Result<void>> Relay::run()
         }
         if (!holding_) {
             const bool done = reader_.done();
+            if (context_.spending && stream() && !stream()->terminal_seen() &&
+                context_.spending->is_exhausted(stream()->blocks())) {
+                trouble_.emplace(Errc::insufficient_quota, Origin::self,
+                                 "the stream has used more than was reserved");
+                break;
+            }
+            // Who sees the end of a stream must find its usage in the store.
+            if (context_.spending && stream() && stream()->terminal_seen() && !settled_) {
+                co_await settle();
+            }
             if (head_.empty() && !head_sent_) {
                 head_ = compose_reply_head(context_, reply_.head, chunked_out_);
             }
@@ -350,6 +363,9 @@ core::Task<core::Result<void>> Relay::run()
                 relay_.clear();
             }
             const bool whole = !done || trouble_ || end_body();
+            if (done && whole && context_.spending && !settled_) {
+                co_await settle();
+            }
             const bool due = !relay_.empty() || (!head_sent_ && (head_alone || !whole));
             if (!trouble_ && (due || (done && whole)) && !write_now(done && whole)) {
                 co_await write_rest();
@@ -384,12 +400,21 @@ core::Task<core::Result<void>> Relay::run()
                 context_.exchange.watchdog().watch_client(true);  // the expiry has ended that
                 continue;
             }
-            note_usage();
             trouble_ = upstream_failure(filled.error());
             break;
         }
     }
     co_return co_await cut();
+}
+
+core::Task<void> Relay::settle()
+{
+    settled_ = true;
+    note_usage();
+    auto settled = co_await context_.spending->settle(context_);
+    if (!settled) {
+        trouble_ = settled.error();
+    }
 }
 
 void Relay::give_connection_back()

@@ -78,6 +78,7 @@ void Relay::finish_scan()
 void Relay::note_usage()
 {
     if (stream()) {
+        context_.events_relayed = stream()->blocks();
         note(stream()->usage(), stream()->model(), stream()->finish_reason());
     } else if (json()) {
         const auto& facts = json()->facts();

@@ -98,6 +98,8 @@ private:
     {
         return std::get_if<openai::ReplyScanner>(&scan_);
     }
+    /// Records what the reply cost before its last piece is written; a failure is trouble.
+    core::Task<void> settle();
     void note_usage();
     void note(const openai::Usage& usage, const std::string& model, const std::string& reason);
 
@@ -128,6 +130,7 @@ private:
     bool sse_ = false;
     bool chunked_out_ = false;
     bool head_sent_ = false;
+    bool settled_ = false;
     bool scanned_held_ = false;
 };
 

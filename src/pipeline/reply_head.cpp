@@ -191,8 +191,12 @@ std::string compose_reply_head(RequestContext& context, const http::ResponseHead
         exchange.keep_alive = false;
     }
 
+    std::string limits;
+    if (context.spending) {
+        context.spending->append_ratelimit_lines(limits);
+    }
     std::string out;
-    out.reserve(1000);
+    out.reserve(1000 + limits.size());
     http::append_status_line(out, head.status, head.reason);
     const bool named = head.fields.has(FieldName::connection);
     const bool forbids_retry = context.forbids_client_retry && head.status >= 400;
@@ -208,6 +212,9 @@ std::string compose_reply_head(RequestContext& context, const http::ResponseHead
         }
         if (forbids_retry && core::iequals(field.name, "x-should-retry")) {
             continue;
+        }
+        if (!limits.empty() && core::iequals(field.name.substr(0, 12), "x-ratelimit-")) {
+            continue;  // those of our key: the client's own are told
         }
         has_request_id = has_request_id || core::iequals(field.name, "x-request-id");
         http::append_field(out, field.name, field.value);
@@ -229,6 +236,7 @@ std::string compose_reply_head(RequestContext& context, const http::ResponseHead
     if (forbids_retry) {
         out += "x-should-retry: false\r\n";
     }
+    out += limits;
     out += "Server-Timing: proxy;dur=";
     core::append_milliseconds(out, own);
     out += "\r\n";

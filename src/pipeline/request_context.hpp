@@ -7,6 +7,7 @@
 #include "llmproxy/openai/route.hpp"
 #include "llmproxy/pipeline/gateway.hpp"
 #include "llmproxy/pipeline/resources.hpp"
+#include "spending.hpp"
 
 #include <boost/container/static_vector.hpp>
 
@@ -47,6 +48,12 @@ struct RequestContext {
     policy::AdaptiveTimeout* head_times = nullptr;  ///< the gateway's
     Resources* resources = nullptr;                 ///< the gateway's; nullptr: nothing is learnt
 
+    accounts::AccountPtr account;        ///< who asks; set once authenticated
+    std::unique_ptr<Spending> spending;  ///< null where nothing is recorded: without a store
+    bool revoked = false;                ///< the token was, meanwhile
+    unsigned upstream_status = 0;        ///< of the answer
+    std::uint64_t events_relayed = 0;    ///< of a stream
+
     http::Target target;
     openai::Route route = openai::Route::other;
     core::Deadline total;  ///< total_timeout from the request's head
@@ -65,7 +72,8 @@ struct RequestContext {
     std::string body;                           ///< inference: all of it; multipart: its first part
     std::optional<openai::RequestFacts> facts;  ///< inference routes with a body
     /// What is changed in the body on its way, in the order of the offsets.
-    boost::container::static_vector<openai::Splice, 2> splices;
+    boost::container::static_vector<openai::Splice, 3> splices;
+    std::optional<openai::Splice> token_limit;  ///< that its budget needs
     policy::ByteBudget::Hold held;
     bool hides_usage = false;   ///< usage was asked for by us: the client must not see its block
     bool body_is_held = false;  ///< `body` is the whole body, so it can be sent again

@@ -96,6 +96,12 @@ policy::RetryDecision Retries::failed(const Attempt& attempt)
 {
     failure_ = attempt.failure();
     const auto decision = decide(attempt.facts());
+    // A reply that is passed on is the answer; its usage is settled with it.
+    const bool is_answer = decision.action == Action::pass_on && attempt.has_reply();
+    if (context_.spending && !is_answer) {
+        context_.spending->attempt_failed(context_, outcome_of(attempt.facts(), failure_),
+                                          attempt.status(), attempt.facts().bytes_sent);
+    }
     if (decision.action != Action::pass_on || !context_.exchange.record.tries.empty()) {
         note(outcome_of(attempt.facts(), failure_), attempt.status(), attempt.bytes_sent(),
              attempt.asked());
@@ -220,6 +226,9 @@ core::Task<std::optional<RetryStop>> Retries::prepare(const policy::RetryDecisio
         if (!context_.circuit) {
             co_return RetryStop::circuit_open;
         }
+    }
+    if (context_.spending && !context_.spending->may_attempt_again()) {
+        co_return RetryStop::budget_empty;
     }
     if (decision.draws_budget && !context_.budget->try_withdraw()) {
         co_return RetryStop::budget_empty;

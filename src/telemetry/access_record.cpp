@@ -142,6 +142,7 @@ void append_json_line(std::string& out, const AccessRecord& record)
     json_text(out, R"(,"route":")", record.route);
     json_text(out, R"(,"model":")", record.model);
     json_text(out, R"(,"served_model":")", record.served_model);
+    json_text(out, R"(,"project":")", record.project);
     json_text(out, R"(,"token":")", record.token);
     json_text(out, R"(,"backend":")", record.backend);
     json_text(out, R"(,"upstream":")", record.upstream);

@@ -1,73 +1,66 @@
 #pragma once
 
+#include "llmproxy/accounts/accounts.hpp"
 #include "llmproxy/auth/credentials.hpp"
 #include "llmproxy/auth/settings.hpp"
+#include "llmproxy/core/deadline.hpp"
 #include "llmproxy/core/failure.hpp"
-#include "llmproxy/core/host.hpp"
-#include "llmproxy/core/sha256.hpp"
+#include "llmproxy/core/task.hpp"
 
-#include <cstddef>
-#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace llmproxy::auth {
 
-/// Who makes a request.
-struct Principal {
-    std::string name;   ///< the token's name, `anonymous` when nobody has to show one
-    bool open = false;  ///< nothing was checked
-    /// Where the token may go by the forward proxy; null: wherever `forward.allow` says.
-    std::shared_ptr<const std::vector<core::HostPattern>> hosts;
-};
+/// The tokens that the configuration names, as accounts know them.
+[[nodiscard]] std::vector<accounts::StaticAccount> static_accounts(const Settings& settings);
 
-/// Turns the credentials of a request into a Principal.
+/// Turns the credentials of a request into the account that they stand for.
 ///
-/// Tokens are kept as SHA-256 digests only; looking up a digest tells nothing of use by its
-/// duration.
+/// `recall` asks memory only and never waits; where it knows nothing, `look_up` asks the store.
+/// The first credential that is one of ours decides. Mode open: always `Accounts::anonymous`.
 /// Thread safety: immutable once made, so every member may be called concurrently. A reload makes a
-/// new one.
+/// new one. Lifetime: `accounts` outlives it.
 class Authenticator {
 public:
-    explicit Authenticator(const Settings& settings);
+    using Found = core::Result<accounts::AccountPtr>;
 
-    /// Whose token the request shows. The first credential that is one of ours decides.
-    /// Mode open: always `anonymous`.
+    Authenticator(const Settings& settings, accounts::Accounts& accounts);
+
+    /// Whose token the request shows.
     /// Fails with Errc::invalid_api_key, with a message for the client that never holds the
-    /// credential.
-    [[nodiscard]] core::Result<Principal> authenticate(const Credentials& credentials) const;
+    /// credential; `look_up` also like Accounts::look_up.
+    [[nodiscard]] std::optional<Found> recall(const Credentials& credentials) const;
+    core::Task<Found> look_up(Credentials credentials, core::Deadline deadline) const;
 
     /// Whose token the value of Proxy-Authorization shows: `Bearer <token>`, or `Basic` with the token
     /// as user or as password (RFC 7617). No other header counts on the forward proxy: an
     /// `Authorization` there is the origin's.
-    /// Fails with Errc::proxy_auth_required, to be answered with kProxyChallenge.
-    [[nodiscard]] core::Result<Principal>
-    authenticate_proxy(std::string_view proxy_authorization) const;
+    /// Fails with Errc::proxy_auth_required, to be answered with kProxyChallenge; `look_up_proxy` also
+    /// like Accounts::look_up.
+    [[nodiscard]] std::optional<Found> recall_proxy(std::string_view proxy_authorization) const;
+    core::Task<Found> look_up_proxy(std::string_view proxy_authorization,
+                                    core::Deadline deadline) const;
 
-    /// Whether `token` is one of the configured tokens, whatever the mode.
+    /// Whether `token` is one of the configured tokens, whatever the mode, or has the form of ours.
     [[nodiscard]] bool is_own_token(std::string_view token) const;
 
-    /// Whether an `Authorization` value (Bearer or Basic) carries one of the configured tokens:
-    /// such a header must not leave with a forwarded request.
+    /// Whether an `Authorization` value (Bearer or Basic) carries one of our tokens: such a header must
+    /// not leave with a forwarded request.
     [[nodiscard]] bool carries_own_token(std::string_view authorization) const;
 
 private:
-    using Digest = core::Sha256;
-    struct DigestHash {
-        std::size_t operator()(const Digest& digest) const noexcept;
-    };
-    struct DigestEqual {
-        bool operator()(const Digest& a, const Digest& b) const noexcept;
-    };
+    struct Refusals;
 
-    class Search;
-
-    const Principal* holder_of(std::string_view token) const noexcept;
+    template <typename Tokens>
+    std::optional<Found> recall_any(Tokens&& tokens, const Refusals& refusals) const;
+    core::Task<Found> look_up_any(std::vector<std::string> tokens, const Refusals& refusals,
+                                  core::Deadline deadline) const;
 
     Mode mode_;
-    std::unordered_map<Digest, Principal, DigestHash, DigestEqual> holders_;
+    accounts::Accounts& accounts_;
 };
 
 }  // namespace llmproxy::auth

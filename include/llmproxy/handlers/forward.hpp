@@ -15,6 +15,8 @@
 
 namespace llmproxy::handlers {
 
+class ForwardAccount;
+
 /// What one configuration means for the forward proxy. Immutable; a request keeps the one it began with.
 struct ForwardPolicies {
     ForwardSettings settings;
@@ -40,15 +42,20 @@ public:
     /// This process in Via fields (RFC 9110, section 7.6.3).
     [[nodiscard]] const std::string& via_name() const noexcept { return via_name_; }
 
-    /// Whether the request may pass at all: no loop, and a token of ours. Notes the token's name.
-    /// Fails with Errc::loop_detected or Errc::proxy_auth_required.
-    [[nodiscard]] core::Result<auth::Principal> admit(http::Exchange& exchange,
-                                                      const ForwardPolicies& policies) const;
+    /// Whether the request may pass at all: no loop, and a token of ours that is granted the route, within its limits.
+    /// Fails with Errc::loop_detected, Errc::proxy_auth_required, Errc::route_not_allowed, Errc::rate_limit_exceeded.
+    /// \param fields  gets the lines of a refusal.
+    core::Task<core::Result<std::shared_ptr<ForwardAccount>>> admit(http::Exchange& exchange,
+                                                                    const ForwardPolicies& policies,
+                                                                    bool tunnel,
+                                                                    std::string& fields) const;
     /// What a failed attempt to reach a destination is for the client; logs and counts refusals.
     [[nodiscard]] core::Failure explain(const http::Exchange& exchange, core::Failure failure,
                                         const upstream::Vetted& vetted);
     /// Answers a failure, with the challenge where it is one.
-    core::Task<void> refuse(http::Exchange& exchange, core::Failure failure);
+    /// \param fields  further lines; must outlive the call.
+    core::Task<void> refuse(http::Exchange& exchange, core::Failure failure,
+                            std::string_view fields = {});
 
 private:
     upstream::Destinations& destinations_;
@@ -67,7 +74,7 @@ public:
     core::Task<void> handle(http::Exchange& exchange) override;
 
 private:
-    core::Task<core::Result<void>> open(http::Exchange& exchange);
+    core::Task<core::Result<void>> open(http::Exchange& exchange, std::string& fields);
     ForwardProxy& proxy_;
 };
 
@@ -78,7 +85,7 @@ public:
     core::Task<void> handle(http::Exchange& exchange) override;
 
 private:
-    core::Task<core::Result<void>> pass_on(http::Exchange& exchange);
+    core::Task<core::Result<void>> pass_on(http::Exchange& exchange, std::string& fields);
     ForwardProxy& proxy_;
 };
 

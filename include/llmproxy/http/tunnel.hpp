@@ -7,6 +7,7 @@
 #include "llmproxy/net/watchdog.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <string_view>
 #include <utility>
 
@@ -43,6 +44,9 @@ struct PendingTunnel {
     net::Buffer first;  ///< bytes of the upstream that were read already
     core::Duration idle_limit;
     core::Duration progress_interval{0};  ///< between two lines about a tunnel that lasts; 0: none
+    /// Called once when both ends are done with, awaited on the session's strand; may be empty. Gives another word for how
+    /// it ended, static text, or nothing.
+    std::function<core::Task<std::string_view>(const TunnelTraffic&, core::Duration)> on_end;
 };
 
 /// Passes bytes both ways until both sides have ended, with half-close each way.

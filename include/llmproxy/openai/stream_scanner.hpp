@@ -4,6 +4,7 @@
 #include "llmproxy/openai/usage.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,7 +42,9 @@ public:
     /// An `error` event, an event with an `error` object, or response.failed was seen.
     [[nodiscard]] bool error_seen() const noexcept { return error_; }
     /// At least one block is complete; comments count.
-    [[nodiscard]] bool block_seen() const noexcept { return block_seen_; }
+    [[nodiscard]] bool block_seen() const noexcept { return blocks_ != 0; }
+    /// How many are.
+    [[nodiscard]] std::uint64_t blocks() const noexcept { return blocks_; }
     [[nodiscard]] const Usage& usage() const noexcept { return usage_; }
     [[nodiscard]] const std::string& model() const noexcept { return model_; }
     /// Why the first choice ended, as ReplyFacts::finish_reason.
@@ -69,11 +72,11 @@ private:
     bool first_ = true;       // no block is complete: a byte order mark may lead
     bool terminal_ = false;
     bool error_ = false;
-    bool block_seen_ = false;
-    std::size_t total_ = 0;  // bytes of the incomplete block
-    std::string block_;      // the incomplete block, or the end of it when it is long
-    std::string head_;       // the beginning of a long block
-    std::string given_;      // what was held and is being relayed
+    std::uint64_t blocks_ = 0;  // complete
+    std::size_t total_ = 0;     // bytes of the incomplete block
+    std::string block_;         // the incomplete block, or the end of it when it is long
+    std::string head_;          // the beginning of a long block
+    std::string given_;         // what was held and is being relayed
     Usage usage_;
     std::string model_;
     std::string finish_reason_;

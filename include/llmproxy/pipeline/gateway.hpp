@@ -26,6 +26,7 @@ struct Policies {
     Settings settings;
     policy::Settings rules;
     std::shared_ptr<const auth::Authenticator> authenticator;
+    accounts::Accounts* accounts = nullptr;  ///< where usage is recorded; null: nowhere
     std::shared_ptr<const upstream::Backends> backends;
     std::shared_ptr<ModelList> models;
 };

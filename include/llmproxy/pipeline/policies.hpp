@@ -5,9 +5,10 @@
 namespace llmproxy::pipeline {
 
 /// Puts together what one configuration means for requests.
+/// \param accounts  where usage is recorded; null: nowhere.
 [[nodiscard]] std::shared_ptr<const Policies>
 make_policies(Settings settings, policy::Settings rules,
               std::shared_ptr<const auth::Authenticator> authenticator,
-              std::shared_ptr<const upstream::Backends> backends);
+              accounts::Accounts* accounts, std::shared_ptr<const upstream::Backends> backends);
 
 }  // namespace llmproxy::pipeline

@@ -65,6 +65,7 @@ struct AccessRecord {
     std::string model;          ///< as the client named it
     std::string served_model;   ///< as the upstream named it in its reply
     std::string finish_reason;  ///< why generation ended, in the upstream's word
+    std::string project;        ///< its name; empty for tokens of the configuration
     std::string token;          ///< the token's configured name, never the token
     std::string backend;        ///< configured name; empty when none was chosen
     std::string_view provider;  ///< of that backend; static text

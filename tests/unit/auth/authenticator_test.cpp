@@ -8,20 +8,50 @@
 namespace llmproxy::auth {
 namespace {
 
-Authenticator with_tokens()
+/// An authenticator of configured tokens, with the accounts that it asks.
+class Configured {
+public:
+    explicit Configured(const Settings& settings)
+        : accounts_(options(settings)), auth_(settings, accounts_)
+    {
+    }
+
+    [[nodiscard]] Authenticator::Found authenticate(const Credentials& credentials) const
+    {
+        return auth_.recall(credentials).value();
+    }
+    [[nodiscard]] Authenticator::Found authenticate_proxy(std::string_view value) const
+    {
+        return auth_.recall_proxy(value).value();
+    }
+    const Authenticator* operator->() const { return &auth_; }
+
+private:
+    static accounts::Accounts::Options options(const Settings& settings)
+    {
+        accounts::Accounts::Options options;
+        options.static_accounts = static_accounts(settings);
+        return options;
+    }
+
+    accounts::Accounts accounts_;
+    Authenticator auth_;
+};
+
+Configured with_tokens()
 {
     Settings settings;
     settings.static_tokens.push_back({"alice", core::Secret("llmp_alice"), {}});
     settings.static_tokens.push_back({"bob", core::Secret("llmp_bob"), {}});
     settings.static_tokens.push_back({"nobody", core::Secret(""), {}});
-    return Authenticator(settings);
+    return Configured(settings);
 }
 
 /// The principal's name, or what the client is told.
 std::string outcome(const Credentials& credentials)
 {
     const auto result = with_tokens().authenticate(credentials);
-    return result ? result.value().name : std::string(result.error().message());
+    return result ? result.value()->name() : std::string(result.error().message());
 }
 
 constexpr const char* kWrong = "Incorrect API key provided.";
@@ -87,7 +117,7 @@ TEST(Authenticator, AcceptsAnyOneOfSeveralCredentials)
 std::string proxy_outcome(std::string_view value)
 {
     const auto result = with_tokens().authenticate_proxy(value);
-    return result ? result->name
+    return result ? result.value()->name()
                   : std::to_string(result.error().info().status) + " " +
                         std::string(result.error().message());
 }
@@ -121,16 +151,19 @@ TEST(Authenticator, CarriesTheHostsOfTheToken)
     settings.static_tokens.push_back({"narrow", core::Secret("n"), {"a.test", "*.b.test:8443"}});
     settings.static_tokens.push_back({"wide", core::Secret("w"), {}});
     settings.static_tokens.push_back({"broken", core::Secret("x"), {"a.*"}});
-    const Authenticator auth(settings);
-    const auto narrow = auth.authenticate_proxy("Bearer n");
-    ASSERT_TRUE(narrow && narrow->hosts);
-    ASSERT_EQ(narrow->hosts->size(), 2U);
-    EXPECT_TRUE(narrow->hosts->at(0).covers(*core::Host::parse("a.test")));
-    EXPECT_EQ(narrow->hosts->at(1).port(), 8443);
-    EXPECT_EQ(auth.authenticate_proxy("Bearer w")->hosts, nullptr);
-    const auto broken = auth.authenticate_proxy("Bearer x");
-    ASSERT_TRUE(broken && broken->hosts);
-    EXPECT_TRUE(broken->hosts->empty());  // covers nothing
+    const Configured auth(settings);
+    const auto hosts_of = [&](std::string_view value) {
+        return auth.authenticate_proxy(value).value()->hosts();
+    };
+    const auto narrow = hosts_of("Bearer n");
+    ASSERT_TRUE(narrow);
+    ASSERT_EQ(narrow->size(), 2U);
+    EXPECT_TRUE(narrow->at(0).covers(*core::Host::parse("a.test")));
+    EXPECT_EQ(narrow->at(1).port(), 8443);
+    EXPECT_EQ(hosts_of("Bearer w"), nullptr);
+    const auto broken = hosts_of("Bearer x");
+    ASSERT_TRUE(broken);
+    EXPECT_TRUE(broken->empty());  // covers nothing
 }
 
 TEST(Authenticator, NeverEchoesTheCredential)
@@ -149,33 +182,32 @@ TEST(Authenticator, LetsEveryoneInWhenOpen)
     Settings settings;
     settings.mode = Mode::open;
     settings.static_tokens.push_back({"alice", core::Secret("llmp_alice"), {}});
-    const Authenticator open(settings);
+    const Configured open(settings);
     const auto result = open.authenticate({.authorization = "Bearer whatever"});
     ASSERT_TRUE(result);
-    EXPECT_EQ(result.value().name, "anonymous");
-    EXPECT_TRUE(result.value().open);
-    EXPECT_TRUE(open.authenticate_proxy("").value().open);
-    EXPECT_TRUE(open.is_own_token("llmp_alice"));
+    EXPECT_EQ(result.value()->name(), "anonymous");
+    EXPECT_TRUE(open.authenticate_proxy(""));
+    EXPECT_TRUE(open->is_own_token("llmp_alice"));
 }
 
 TEST(Authenticator, RefusesEverybodyWithoutTokens)
 {
-    const Authenticator none{Settings{}};
+    const Configured none{Settings{}};
     EXPECT_FALSE(none.authenticate({.authorization = "Bearer x"}));
     EXPECT_FALSE(none.authenticate({}));
-    EXPECT_FALSE(none.is_own_token(""));
+    EXPECT_FALSE(none->is_own_token(""));
 }
 
 TEST(Authenticator, RecognisesItsOwnTokensInForwardedHeaders)
 {
-    const auto auth = with_tokens();
-    EXPECT_TRUE(auth.is_own_token("llmp_bob"));
-    EXPECT_FALSE(auth.is_own_token("sk-upstream"));
-    EXPECT_FALSE(auth.is_own_token(""));
-    EXPECT_TRUE(auth.carries_own_token("Bearer llmp_bob"));
-    EXPECT_TRUE(auth.carries_own_token("Basic eDpsbG1wX2JvYg=="));
-    EXPECT_FALSE(auth.carries_own_token("Bearer sk-upstream"));
-    EXPECT_FALSE(auth.carries_own_token("llmp_bob"));
+    const Configured auth = with_tokens();
+    EXPECT_TRUE(auth->is_own_token("llmp_bob"));
+    EXPECT_FALSE(auth->is_own_token("sk-upstream"));
+    EXPECT_FALSE(auth->is_own_token(""));
+    EXPECT_TRUE(auth->carries_own_token("Bearer llmp_bob"));
+    EXPECT_TRUE(auth->carries_own_token("Basic eDpsbG1wX2JvYg=="));
+    EXPECT_FALSE(auth->carries_own_token("Bearer sk-upstream"));
+    EXPECT_FALSE(auth->carries_own_token("llmp_bob"));
 }
 
 }  // namespace

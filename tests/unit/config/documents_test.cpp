@@ -69,13 +69,25 @@ TEST(Documents, ExampleIsRightWithEverythingCommentedOutTakenIn)
     for (std::string line; std::getline(lines, line);) {
         const bool alternative = line.find("api_keys:") != line.npos ||
                                  line.find("_file:") != line.npos || line.starts_with("# # ");
-        const bool off = line.starts_with("#  ") || line.starts_with("# models:");
+        // A section that is left out as a whole.
+        const auto end = line.find_first_not_of("abcdefghijklmnopqrstuvwxyz_", 2);
+        const bool section =
+            line.starts_with("# ") && end != line.npos && end > 2 && line[end] == ':';
+        const bool off = line.starts_with("#  ") || section;
         if (off && !alternative) {
             line.erase(0, 2);
         }
+        if (const auto ops = line.find("[metrics, health]"); ops != line.npos) {
+            line.replace(ops, line.npos, "[metrics, health, admin]");  // as its comment says
+        }
         text += line + "\n";
     }
-    const auto loaded = load_text(text, "example", {{"OPENAI_API_KEY", "k"}, {"CI_TOKEN", "t"}});
+    const auto loaded = load_text(text, "example",
+                                  {{"OPENAI_API_KEY", "k"},
+                                   {"CI_TOKEN", "t"},
+                                   {"MANAGEMENT_TOKEN", "sixteen-characters"},
+                                   {"FINANCE_TOKEN", "sixteen-letters-too"},
+                                   {"LLM_PROXY_ENCRYPTION_KEY", std::string(64, '0')}});
 
     for (const auto& problem : loaded.problems) {
         ADD_FAILURE() << problem.to_string();
