@@ -19,7 +19,8 @@ Failure no_such(std::string what)
     return Failure(Errc::not_found, Origin::client, "no such " + what);
 }
 
-/// What a statement's failure means when rows contradict each other: "UNIQUE constraint failed: tokens.name".
+/// What a statement's failure means when rows contradict each other: "UNIQUE constraint failed:
+/// tokens.name".
 Failure explained(Database& database, const Failure& failure)
 {
     switch (database.error_code()) {
@@ -259,7 +260,8 @@ core::Result<Version> replace(WriteContext& context, Subject subject, Version ve
     return raised;
 }
 
-/// Runs statements whose one value is the id, in turn; the last one tells whether there was something.
+/// Runs statements whose one value is the id, in turn; the last one tells whether there was
+/// something.
 template <std::size_t N>
 core::Result<bool> run_all(Database& database, const char* const (&statements)[N], std::int64_t id)
 {

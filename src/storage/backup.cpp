@@ -15,7 +15,8 @@ namespace {
 constexpr int kPagesInOneStep = 256;
 constexpr std::chrono::seconds kPatience{5};
 
-/// The new file, which stays only if the copy is complete: made at once, so that nobody else takes the name.
+/// The new file, which stays only if the copy is complete: made at once, so that nobody else takes
+/// the name.
 class NewFile {
 public:
     explicit NewFile(const std::string& path) : path_(path), partial_(path + ".partial")

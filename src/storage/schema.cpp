@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::int64_t kApplicationId = 0x4c4c'4d50;  // "LLMP"
 
-// Times are Unix milliseconds, durations microseconds, money nano-USD, lists JSON. Never change a migration that was
-// released: add one.
+// Times are Unix milliseconds, durations microseconds, money nano-USD, lists JSON. Never change a
+// migration that was released: add one.
 constexpr const char* kAccounts = R"(
 CREATE TABLE meta(
     key TEXT PRIMARY KEY,
@@ -117,8 +117,8 @@ CREATE INDEX resources_by_expiry ON resources(expires) WHERE expires IS NOT NULL
 )";
 
 // usage: its only index is the primary key, which is ordered by time because the id begins with it.
-// ledger: sums per day only; weeks, months and the total are made of days.
-// usage_dirty: hours (unit 1) and days (unit 2) whose sums are not made, or older than a row of theirs.
+// ledger: sums per day only; weeks, months and the total are made of days. usage_dirty: hours (unit
+// 1) and days (unit 2) whose sums are not made, or older than a row of theirs.
 constexpr const char* kUsage = R"(
 CREATE TABLE usage(
     request BLOB NOT NULL,

@@ -7,16 +7,22 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <fcntl.h>
 #include <iterator>
 #include <optional>
+#include <unistd.h>
 #include <utility>
 
 namespace llmproxy::storage {
 namespace {
 
 constexpr std::size_t kMostInOneTransaction = 2048;
-constexpr int kCheckpointIdle = 2000;    // pages of 4 KiB in the log, when nothing waits
-constexpr int kCheckpointBusy = 16'000;  // whatever waits
+// A checkpoint holds commits up for two syncs of the disk. So it waits for a moment of quiet, until
+// the log is long.
+constexpr std::chrono::milliseconds kQuiet{100};
+constexpr int kCheckpointQuiet = 500;  // pages of 4 KiB
+constexpr int kCheckpointBusy = 8000;
+constexpr int kWriteOut = 500;
 
 const telemetry::Log& store_log()
 {
@@ -31,7 +37,8 @@ core::Failure closed_failure()
 
 const char* pragmas(Durability durability) noexcept
 {
-    // Checkpoints are made by checkpoint_if_due. Memory for temporary data: no file of it can be full.
+    // Checkpoints are made by checkpoint_if_due. Memory for temporary data: no file of it can be
+    // full.
     return durability == Durability::power
                ? "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
                  "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; "
@@ -72,6 +79,7 @@ Writer::Writer(Options options) : options_(std::move(options)) {}
 Writer::~Writer()
 {
     close();
+    close_log();
 }
 
 core::Result<void> Writer::open()
@@ -141,6 +149,13 @@ void Writer::close()
     }
 }
 
+void Writer::close_log() noexcept
+{
+    if (log_file_ >= 0) {
+        ::close(std::exchange(log_file_, -1));
+    }
+}
+
 StoreHealth Writer::health() const
 {
     const std::lock_guard lock(mutex_);
@@ -155,6 +170,8 @@ StoreStats Writer::stats() const noexcept
     stats.writes = writes_;
     stats.failures = failures_;
     stats.commit_nanoseconds = commit_nanoseconds_;
+    stats.checkpoints = checkpoints_;
+    stats.checkpoint_nanoseconds = checkpoint_nanoseconds_;
     const std::lock_guard lock(mutex_);
     stats.queued = queue_.size();
     return stats;
@@ -169,6 +186,7 @@ void Writer::work()
             break;
         }
         process(std::move(jobs));
+        write_out_log();
         checkpoint_if_due(false);
         const std::lock_guard lock(mutex_);
         if (closed_ && queue_.empty() && state_ != StoreState::ok) {
@@ -195,11 +213,14 @@ Writer::Jobs Writer::wait_for_jobs()
         // What comes meanwhile waits for the next attempt too.
         arrived_.wait_until(lock, next_probe_, [this] { return closed_; });
     } else if (queue_.empty() && !closed_) {
-        lock.unlock();
-        checkpoint_if_due(true);
-        lock.lock();
         waiting_ = true;
-        arrived_.wait(lock, [this] { return closed_ || !queue_.empty(); });
+        const auto woken = [this] { return closed_ || !queue_.empty(); };
+        if (!arrived_.wait_for(lock, kQuiet, woken)) {
+            lock.unlock();
+            checkpoint_if_due(true);
+            lock.lock();
+            arrived_.wait(lock, woken);
+        }
         waiting_ = false;
     }
     Jobs jobs;
@@ -289,7 +310,8 @@ core::Result<void> Writer::apply(WriteJob& job, WriteContext& context, core::Res
     return context.database.run("ROLLBACK TO change; RELEASE change");
 }
 
-/// Shows that the disk takes more than a few bytes, so that the store does not work for one request only.
+/// Shows that the disk takes more than a few bytes, so that the store does not work for one request
+/// only.
 core::Result<void> Writer::probe(WriteContext& context)
 {
     return context.database.run("REPLACE INTO probe(id, bytes) VALUES(1, randomblob(65536))");
@@ -349,6 +371,7 @@ core::Result<void> Writer::reopen()
         return {};
     }
     database_.reset();
+    close_log();
     auto database = connect(options_, log_pages_);
     if (!database) {
         return database.error();
@@ -368,19 +391,42 @@ core::Result<void> Writer::reopen()
     return {};
 }
 
-void Writer::checkpoint_if_due(bool idle)
+/// Has the system begin to write the log to the disk, so that the next checkpoint's sync finds
+/// little to do.
+void Writer::write_out_log()
+{
+    written_out_ = log_pages_ < written_out_ ? 0 : written_out_;
+    if (log_pages_ - written_out_ < kWriteOut) {
+        return;
+    }
+    written_out_ = log_pages_;
+    if (log_file_ < 0) {
+        log_file_ = ::open((options_.path + "-wal").c_str(), O_RDONLY | O_CLOEXEC);
+    }
+    if (log_file_ >= 0) {
+        // Only a hint: the checkpoint syncs whatever comes of it.
+        static_cast<void>(::sync_file_range(log_file_, 0, 0, SYNC_FILE_RANGE_WRITE));
+    }
+}
+
+void Writer::checkpoint_if_due(bool quiet)
 {
     if (!database_ || state_ != StoreState::ok) {
         return;
     }
-    // A reader of an old state keeps the log from starting anew: it then counts what was added since.
+    // A reader of an old state keeps the log from starting anew: it then counts what was added
+    // since.
     checkpoint_at_ = log_pages_ < checkpoint_at_ ? 0 : checkpoint_at_;
-    if (log_pages_ - checkpoint_at_ < (idle ? kCheckpointIdle : kCheckpointBusy)) {
+    if (log_pages_ - checkpoint_at_ < (quiet ? kCheckpointQuiet : kCheckpointBusy)) {
         return;
     }
     checkpoint_at_ = log_pages_;
+    const auto begun = std::chrono::steady_clock::now();
     const int code = sqlite3_wal_checkpoint_v2(database_->handle(), nullptr,
                                                SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    const auto taken = std::chrono::steady_clock::now() - begun;
+    checkpoint_nanoseconds_ += static_cast<std::uint64_t>(taken.count());
+    checkpoints_ += 1;
     if (code != SQLITE_OK && code != SQLITE_BUSY) {
         // The rows are safe in the log; commits tell when that cannot grow any more.
         store_log().warn({}, "a checkpoint of the store failed",

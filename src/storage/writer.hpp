@@ -110,7 +110,9 @@ private:
     void failed(const core::Failure& failure);
     void keep(std::shared_ptr<WriteJob> job);
     [[nodiscard]] core::Result<void> reopen();
-    void checkpoint_if_due(bool idle);
+    void checkpoint_if_due(bool quiet);
+    void write_out_log();
+    void close_log() noexcept;
 
     const Options options_;
 
@@ -123,12 +125,16 @@ private:
     bool reopen_ = false;
     int log_pages_ = 0;      // in the write-ahead log, after the last commit
     int checkpoint_at_ = 0;  // of these, at the last checkpoint
+    int written_out_ = 0;    // of these, the disk was told to take
+    int log_file_ = -1;
 
     std::atomic<StoreState> state_{StoreState::ok};
     std::atomic<std::uint64_t> commits_{0};
     std::atomic<std::uint64_t> writes_{0};
     std::atomic<std::uint64_t> failures_{0};
     std::atomic<std::uint64_t> commit_nanoseconds_{0};
+    std::atomic<std::uint64_t> checkpoints_{0};
+    std::atomic<std::uint64_t> checkpoint_nanoseconds_{0};
     std::atomic<std::uint64_t> kept_count_{0};
 
     mutable std::mutex mutex_;  // guards what follows

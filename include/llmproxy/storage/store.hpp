@@ -34,7 +34,9 @@ struct StoreStats {
     std::uint64_t writes = 0;              ///< what these transactions held
     std::uint64_t failures = 0;            ///< transactions that failed
     std::uint64_t commit_nanoseconds = 0;  ///< spent in transactions
-    std::uint64_t indeterminate = 0;       ///< reservations found at the start, or dropped since
+    std::uint64_t checkpoints = 0;
+    std::uint64_t checkpoint_nanoseconds = 0;  ///< spent in them; commits wait meanwhile
+    std::uint64_t indeterminate = 0;  ///< reservations found at the start, or dropped since
 };
 
 /// All that one request cost: its attempts, and the reservation that they use up.
