@@ -14,10 +14,12 @@
 
 namespace llmproxy::storage {
 
-/// Brings slots of the journal to the disk, for `durability: power`: one thread, which syncs at once all that
-/// came while it synced. Beside the writer, so that no reservation waits for a commit.
+/// Brings slots of the journal to the disk, for `durability: power`: one thread, which syncs at
+/// once all that came while it synced. Beside the writer, so that no reservation waits for a
+/// commit.
 ///
-/// Thread safety: every member may be called concurrently. Lifetime: the destructor syncs what waits.
+/// Thread safety: every member may be called concurrently. Lifetime: the destructor syncs what
+/// waits.
 class JournalSyncer {
 public:
     explicit JournalSyncer(std::shared_ptr<ReservationJournal> journal);

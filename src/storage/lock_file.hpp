@@ -6,11 +6,12 @@
 
 namespace llmproxy::storage {
 
-/// Holds the store's lock file `<path>-lock`, so that one program writes. The system lets go of it when
-/// the process ends, however it ends; the file itself stays.
+/// Holds the store's lock file `<path>-lock`, so that one program writes. The system lets go of it
+/// when the process ends, however it ends; the file itself stays.
 class LockFile {
 public:
-    /// Does not wait. Fails with Errc::conflict when another program has it, telling its process id.
+    /// Does not wait. Fails with Errc::conflict when another program has it, telling its process
+    /// id.
     [[nodiscard]] static core::Result<LockFile> take(const std::string& database_path);
 
     LockFile(LockFile&& other) noexcept;

@@ -19,10 +19,11 @@
 
 namespace llmproxy::storage {
 
-/// A thread that reads from the database, one job after the other, on a connection that cannot write.
+/// A thread that reads from the database, one job after the other, on a connection that cannot
+/// write.
 ///
-/// Thread safety: every member may be called concurrently. Lifetime: the destructor ends what runs and
-/// fails what waits; by then nobody may call `read` any more.
+/// Thread safety: every member may be called concurrently. Lifetime: the destructor ends what runs
+/// and fails what waits; by then nobody may call `read` any more.
 class ReadLane {
 public:
     struct Options {

@@ -17,8 +17,8 @@
 
 namespace llmproxy::storage {
 
-/// Store on SQLite: a thread that writes, one for look-ups on the way of requests, one for lists and sums,
-/// one for upkeep and backups; with `durability: power` one more that syncs the journal.
+/// Store on SQLite: a thread that writes, one for look-ups on the way of requests, one for lists
+/// and sums, one for upkeep and backups; with `durability: power` one more that syncs the journal.
 class SqliteStore final : public Store {
 public:
     [[nodiscard]] static core::Result<std::shared_ptr<Store>> open(SqliteOptions options);

@@ -14,8 +14,8 @@
 
 namespace llmproxy::storage {
 
-/// Makes hourly sums of usage rows and daily sums of those, and deletes what is too old. Reads on a connection
-/// of its own, writes in small parts between the writer's other work.
+/// Makes hourly sums of usage rows and daily sums of those, and deletes what is too old. Reads on a
+/// connection of its own, writes in small parts between the writer's other work.
 ///
 /// Thread safety: one thread at a time. Lifetime: the writer outlives it.
 class Upkeep {

@@ -22,14 +22,15 @@ inline constexpr std::int64_t kDayMs = 24 * kHourMs;
 /// What the sums of usage are made for.
 enum class SumUnit : std::uint8_t { hour = 1, day = 2 };
 
-/// The usage of one transaction: writes the rows at once, gathers what they add to the ledger, and marks
-/// the hours and days whose sums have to be made again.
+/// The usage of one transaction: writes the rows at once, gathers what they add to the ledger, and
+/// marks the hours and days whose sums have to be made again.
 ///
-/// Thread safety: one thread, the writer's. Invariant: a row is in the table, in the ledger and in a marked
-/// hour (or in the sums, if the hour's rows are gone), or in none of them.
+/// Thread safety: one thread, the writer's. Invariant: a row is in the table, in the ledger and in
+/// a marked hour (or in the sums, if the hour's rows are gone), or in none of them.
 class UsageBatch {
 public:
-    /// Reads up to when rows and hourly sums were deleted. First of all, and after the file was reopened.
+    /// Reads up to when rows and hourly sums were deleted. First of all, and after the file was
+    /// reopened.
     core::Result<void> load(Database& database);
 
     /// Adds a request's rows. Those that are there already are left alone.
@@ -45,8 +46,8 @@ public:
     /// Writes the marks gathered so far.
     core::Result<void> write_marks(Database& database);
 
-    /// The sums of this hour or day are made from now on: until `end_sums` every transaction with a row of
-    /// it marks it again. One at a time.
+    /// The sums of this hour or day are made from now on: until `end_sums` every transaction with a
+    /// row of it marks it again. One at a time.
     void begin_sums(SumUnit unit, std::int64_t start);
     void end_sums() noexcept { summing_.reset(); }
 

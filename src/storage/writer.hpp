@@ -55,9 +55,9 @@ private:
 /// The thread that owns the one connection that writes and checkpoints.
 ///
 /// Commits in groups without a timer: what came while it committed is the next transaction. When a
-/// transaction fails it tells the reason (`health`), takes no new work (`healthy`), and tries again each
-/// `kProbeInterval` until it can write; the settlements are kept until then.
-/// Thread safety: every member may be called concurrently.
+/// transaction fails it tells the reason (`health`), takes no new work (`healthy`), and tries again
+/// each `kProbeInterval` until it can write; the settlements are kept until then. Thread safety:
+/// every member may be called concurrently.
 class Writer {
 public:
     struct Options {

@@ -118,7 +118,8 @@ void add_to(Story& story, const std::string& said)
 
 class StoreKill : public test::StoreFixture {
 protected:
-    /// All rows by request, attempts added up. A second row for an attempt cannot be: it is the key.
+    /// All rows by request, attempts added up. A second row for an attempt cannot be: it is the
+    /// key.
     std::map<core::Uuid, std::vector<UsageRow>> rows_by_request()
     {
         std::map<core::Uuid, std::vector<UsageRow>> rows;
