@@ -69,14 +69,14 @@ protected:
         return audit;
     }
 
-    [[nodiscard]] ProjectRow add_project(const std::string& name)
+    ProjectRow add_project(const std::string& name)
     {
         ProjectRow row;
         row.name = name;
         return must(store().put_project(std::move(row), by("tester")));
     }
 
-    [[nodiscard]] TokenRow add_token(core::ProjectId project, const std::string& name)
+    TokenRow add_token(core::ProjectId project, const std::string& name)
     {
         TokenRow row;
         row.project = project;
