@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Finds what g++ 12 compiles wrongly: a capturing lambda or an aggregate temporary inside an expression
-with co_await (docs/adr/0003-g++12-coroutine-rule.md). Uses clang-query on every file that has a co_await.
+with co_await, and a co_await inside of ?: (docs/adr/0003-g++12-coroutine-rule.md). Uses clang-query on every file that has a co_await.
 
     coroutine_lint.py [FILE...]    check all sources, or the given ones; exits 1 if something was found
     coroutine_lint.py --self-test  prove that it can fail
@@ -21,7 +21,10 @@ FLAGS = ["-std=c++20", "-w", "-pthread",
 MATCHER = (
     "match coawaitExpr(isExpansionInMainFile(), hasDescendant(cxxBindTemporaryExpr(unless(has(expr(anyOf("
     "cxxConstructExpr(), callExpr(), coawaitExpr(), implicitCastExpr()))))).bind(\"trap\")))")
-COMMANDS = ["set traversal AsIs", "set output diag", "set bind-root false", MATCHER]
+CONDITIONAL = (
+    "match conditionalOperator(isExpansionInMainFile(), hasType(hasUnqualifiedDesugaredType(recordType())), "
+    "hasDescendant(coawaitExpr())).bind(\"trap\")")
+COMMANDS = ["set traversal AsIs", "set output diag", "set bind-root false", MATCHER, CONDITIONAL]
 
 BAD = """
 #include <boost/asio/awaitable.hpp>
@@ -32,6 +35,17 @@ boost::asio::awaitable<int> send(Request);
 boost::asio::awaitable<int> with(std::function<int()>);
 boost::asio::awaitable<int> aggregate(std::shared_ptr<int> p) { co_return co_await send(Request{p, 1}); }
 boost::asio::awaitable<int> closure(std::shared_ptr<int> p) { co_return co_await with([p] { return *p; }); }
+boost::asio::awaitable<std::shared_ptr<int>> load();
+boost::asio::awaitable<int> operand(std::shared_ptr<int> p)
+{
+    auto loaded = p ? std::move(p) : co_await load();
+    co_return *loaded;
+}
+boost::asio::awaitable<int> condition(std::shared_ptr<int> p)
+{
+    auto chosen = co_await load() ? p : nullptr;
+    co_return *chosen;
+}
 """
 GOOD = """
 #include <boost/asio/awaitable.hpp>
@@ -42,6 +56,13 @@ boost::asio::awaitable<int> named(std::shared_ptr<int> p)
 {
     Request request{p, 1};
     co_return co_await send(std::move(request));
+}
+boost::asio::awaitable<std::shared_ptr<int>> load();
+boost::asio::awaitable<int> trivial(std::shared_ptr<int> p)
+{
+    Request request{p, 1};
+    const int sent = p ? 0 : co_await send(std::move(request));
+    co_return sent;
 }
 """
 
@@ -76,7 +97,7 @@ def check(paths):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for path, (findings, trouble) in zip(paths, pool.map(traps, paths)):
             for line in findings:
-                print(f"{line}  <- name this before the co_await")
+                print(f"{line}  <- name this before the co_await, or write an if for a ?: with one")
             if trouble:
                 print(f"{path}: could not be checked\n{trouble}")
             bad += bool(findings) or bool(trouble)
@@ -98,8 +119,8 @@ def self_test():
         good.write_text(GOOD)
         broken.write_text("this is not C++ co_await\n")
         findings, trouble = traps(bad)
-        if len(findings) != 2 or trouble:
-            return f"two traps expected, found: {findings} {trouble}"
+        if len(findings) != 4 or trouble:
+            return f"four traps expected, found: {findings} {trouble}"
         if traps(good) != ([], ""):
             return f"a named temporary was refused: {traps(good)}"
         if not traps(broken)[1]:

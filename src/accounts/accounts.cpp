@@ -130,7 +130,7 @@ Task<Result<AccountPtr>> Accounts::look_up(std::string token, core::Deadline dea
                 seat.lead->land(known);
                 co_return std::move(*known);
             }
-            // Not as an operand of ?:, where g++ 12 destroys the result twice.
+            // Not inside of ?:, whose result g++ 12 would destroy twice.
             auto found = co_await load(hash);
             seat.lead->land(found);
             co_return std::move(found);
