@@ -26,7 +26,7 @@ void add_budget_fields(std::vector<Field>& table)
             .bind([](Cursor & c) -> auto& { return c.root->accounts.budget.enforce; }));
     table.push_back(
         field("budget.soft_threshold", Type::integer, "80",
-              "Percent of a budget whose passing is logged and counted; 0: none.")
+              "Percent of a budget; that spending reaches it is logged; 0: none.")
             .between(0, 100)
             .bind([](Cursor & c) -> auto& { return c.root->accounts.budget.soft_threshold; }));
     table.push_back(
