@@ -7,8 +7,8 @@ Field models_field()
 {
     auto row =
         field("models", Type::items, "[]",
-              "Public model names for the inference routes: each stands for models of one or "
-              "several backends, and hides a model of the same name.");
+              "Public model names for the inference routes, forms and realtime connections: each "
+              "stands for models of one or several backends, and hides a model of the same name.");
     row.open = [](Cursor& cursor) { cursor.model = &cursor.root->upstream.models.emplace_back(); };
     row.count = [](Cursor& cursor) { return cursor.root->upstream.models.size(); };
     row.select = [](Cursor& cursor, std::size_t index) {

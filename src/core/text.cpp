@@ -109,4 +109,40 @@ void append_milliseconds(std::string& out, std::chrono::nanoseconds duration)
     out.append(digits, static_cast<std::size_t>(end - digits));
 }
 
+std::string percent_decoded(std::string_view text)
+{
+    std::string out;
+    out.reserve(text.size());
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        unsigned char byte = 0;
+        const auto digits = text.substr(i + 1, 2);
+        const auto* const end = digits.data() + digits.size();
+        const bool encoded = text[i] == '%' && digits.size() == 2 &&
+                             std::from_chars(digits.data(), end, byte, 16).ptr == end;
+        out += encoded ? static_cast<char>(byte) : text[i];
+        i += encoded ? 2 : 0;
+    }
+    return out;
+}
+
+std::string percent_encoded(std::string_view text)
+{
+    constexpr std::string_view kHex = "0123456789ABCDEF";
+    constexpr std::string_view kUnreserved = "-._~";
+    std::string out;
+    out.reserve(text.size());
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        const bool letter = lower(c) >= 'a' && lower(c) <= 'z';
+        if (letter || (c >= '0' && c <= '9') || kUnreserved.find(c) != std::string_view::npos) {
+            out += c;
+        } else {
+            out += '%';
+            out += kHex[byte >> 4];
+            out += kHex[byte & 15];
+        }
+    }
+    return out;
+}
+
 }  // namespace llmproxy::core

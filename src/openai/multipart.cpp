@@ -82,7 +82,7 @@ MultipartModel multipart_model(std::string_view content_type, std::string_view p
         return {};
     }
     const bool whole = prefix.size() >= kMaxMultipartPrefix;
-    const MultipartModel more{whole ? State::absent : State::need_more, {}};
+    const MultipartModel more{whole ? State::absent : State::need_more, {}, 0};
     prefix = prefix.substr(0, kMaxMultipartPrefix);
     const std::string delimiter = "\r\n--" + *boundary;
     const auto opening = std::string_view(delimiter).substr(2);
@@ -120,7 +120,7 @@ MultipartModel multipart_model(std::string_view content_type, std::string_view p
             return more;
         }
         if (next >= body && next - body <= kMaxValue && is_model_field(lines)) {
-            return {State::found, std::string(prefix.substr(body, next - body))};
+            return {State::found, std::string(prefix.substr(body, next - body)), body};
         }
         at = next + delimiter.size();
     }

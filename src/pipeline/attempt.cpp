@@ -131,17 +131,9 @@ void Attempt::finish()
 net::IoResult<void> Attempt::send_request()
 {
     head_ = compose_request_head(context_, context_.backend->key(context_.key));
-    std::size_t count = 0;
-    pieces_[count++] = head_;
+    pieces_[0] = head_;
     if (context_.body_is_held) {
-        const std::string_view body = context_.body;
-        std::size_t from = 0;
-        for (const auto& splice : context_.splices) {
-            pieces_[count++] = body.substr(from, splice.offset - from);
-            pieces_[count++] = splice.text;
-            from = splice.offset + splice.remove;
-        }
-        pieces_[count++] = body.substr(from);
+        body_pieces(context_, std::span(pieces_).subspan(1));
     }
     for (const auto piece : pieces_) {
         total_ += piece.size();

@@ -79,7 +79,7 @@ private:
     core::Result<void> result_;
     core::SteadyTime asked_{};
     std::string head_;
-    std::array<std::string_view, 6>
+    std::array<std::string_view, 1 + kBodyPieces>
         pieces_;            // the request: head, and the held body around its splices
     std::size_t sent_ = 0;  // bytes of them
     std::size_t total_ = 0;

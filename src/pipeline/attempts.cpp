@@ -21,7 +21,11 @@ void plan_body(RequestContext& context)
             context.hides_usage = true;
         }
     }
-    if (context.place != nullptr && !context.place->model_json.empty()) {
+    const bool renamed = context.place != nullptr && !context.place->model.empty();
+    if (renamed && context.model_at && context.route != openai::Route::realtime) {
+        context.splices.push_back(
+            {context.model_at->offset, context.model_at->size, context.place->model});
+    } else if (renamed && context.facts) {
         if (auto splice = openai::model_splice(context.body, context.place->model_json)) {
             context.splices.push_back(std::move(*splice));
         }

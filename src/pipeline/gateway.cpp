@@ -7,6 +7,8 @@
 #include "model_list.hpp"
 #include "request_context.hpp"
 
+#include <algorithm>
+
 namespace llmproxy::pipeline {
 namespace {
 
@@ -135,8 +137,7 @@ core::Result<void> choose_backend(RequestContext& context, std::optional<std::st
     if (named) {
         const auto model = *named;
         context.exchange.record.model = model;
-        // Only a body that is held can be given another model.
-        auto* const known = context.facts ? backends.public_model(model) : nullptr;
+        auto* const known = backends.public_model(model);
         context.targets = known != nullptr ? known : &backends.by_pattern();
         if (context.home) {
             return take_home(context, model);
@@ -160,6 +161,12 @@ core::Result<void> choose_backend(RequestContext& context, std::optional<std::st
     auto backend = context.home     ? context.home
                    : wanted.empty() ? std::move(only)
                                     : backends.by_name(wanted);
+    if (!backend && context.model_out_of_reach) {
+        return Failure(Errc::bad_request, Origin::client, "model of a form out of reach")
+            .say("The form's `model` field is not within its first 64 KiB: it must come before "
+                 "the file.")
+            .at("model");
+    }
     if (!backend) {
         return Failure(Errc::not_found, Origin::self, "no default_backend for this route")
             .say("No backend is configured for this path.");
@@ -173,21 +180,29 @@ core::Result<void> choose_backend(RequestContext& context, std::optional<std::st
     return {};
 }
 
-/// The `model` of a query, for realtime connections.
-std::string_view query_model(std::string_view query)
+/// The `model` of a realtime connection's query, decoded; empty if there is none. Says in the context where it stands.
+core::Result<std::string> query_model(RequestContext& context)
 {
-    while (!query.empty()) {
-        const auto end = query.find('&');
-        const auto item = query.substr(0, end);
-        if (item.starts_with("model=")) {
-            return item.substr(6);
+    constexpr std::string_view kKey = "model=";
+    const auto query = context.target.query;
+    for (std::size_t at = 0; at < query.size();) {
+        const auto end = std::min(query.find('&', at), query.size());
+        if (query.substr(at, end - at).starts_with(kKey)) {
+            if (context.model_at) {
+                return Failure(Errc::bad_request, Origin::client, "model twice in the query")
+                    .say("'model' is given more than once.")
+                    .at("model");
+            }
+            context.model_at = ByteRange{at + kKey.size(), end - at - kKey.size()};
         }
-        if (end == std::string_view::npos) {
-            break;
-        }
-        query.remove_prefix(end + 1);
+        at = end + 1;
     }
-    return {};
+    if (!context.model_at) {
+        return std::string();
+    }
+    std::string value(query.substr(context.model_at->offset, context.model_at->size));
+    std::replace(value.begin(), value.end(), '+', ' ');
+    return core::percent_decoded(value);
 }
 
 }  // namespace
@@ -364,10 +379,11 @@ core::Task<core::Result<void>> Gateway::take_through_phases(RequestContext& cont
             model = *context.facts->model;
         }
     } else if (context.route == openai::Route::realtime) {
-        const auto asked = query_model(context.target.query);
-        if (!asked.empty()) {
-            model = asked;
+        auto asked = query_model(context);
+        if (!asked) {
+            co_return asked.error();
         }
+        sniffed = std::move(*asked);
     } else if (exchange.head()
                    .fields.get(FieldName::content_type)
                    .starts_with("multipart/form-data")) {
@@ -376,9 +392,9 @@ core::Task<core::Result<void>> Gateway::take_through_phases(RequestContext& cont
             co_return found.error();
         }
         sniffed = std::move(*found);
-        if (!sniffed.empty()) {
-            model = sniffed;
-        }
+    }
+    if (!sniffed.empty()) {
+        model = sniffed;
     }
     if (may_have_home(context)) {
         auto looked = co_await find_home(context);

@@ -97,6 +97,29 @@ core::Result<void> understand_body(RequestContext& context)
     return {};
 }
 
+std::size_t body_pieces(const RequestContext& context, std::span<std::string_view> out) noexcept
+{
+    const std::string_view body = context.body;
+    std::size_t count = 0;
+    std::size_t from = 0;
+    for (const auto& splice : context.splices) {
+        out[count++] = body.substr(from, splice.offset - from);
+        out[count++] = splice.text;
+        from = splice.offset + splice.remove;
+    }
+    out[count++] = body.substr(from);
+    return count;
+}
+
+std::uint64_t spliced_growth(const RequestContext& context) noexcept
+{
+    std::uint64_t growth = 0;
+    for (const auto& splice : context.splices) {
+        growth += splice.text.size() - splice.remove;
+    }
+    return growth;
+}
+
 core::Task<core::Result<bool>> read_ahead(RequestContext& context, std::size_t limit)
 {
     auto& exchange = context.exchange;
@@ -120,8 +143,10 @@ core::Task<core::Result<std::string>> sniff_multipart_model(RequestContext& cont
     for (;;) {
         const auto found = openai::multipart_model(type, context.body);
         if (found.state == openai::MultipartModel::State::found) {
+            context.model_at = ByteRange{found.offset, found.value.size()};
             co_return found.value;
         }
+        context.model_out_of_reach = context.body.size() >= openai::kMaxMultipartPrefix;
         if (found.state == openai::MultipartModel::State::absent) {
             co_return std::string();
         }

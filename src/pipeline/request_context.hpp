@@ -13,10 +13,16 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 namespace llmproxy::pipeline {
+
+struct ByteRange {
+    std::size_t offset = 0;
+    std::size_t size = 0;
+};
 
 /// One request on its way through the phases. Lives on the session's strand for as long as the request does.
 struct RequestContext {
@@ -69,6 +75,10 @@ struct RequestContext {
     std::string home_of;     ///< the id that says so
     bool tells_ids = false;  ///< the reply may tell ids to learn
 
+    /// Where the model stands that the client named: in the body of a form, in the query of a realtime connection.
+    std::optional<ByteRange> model_at;
+    bool model_out_of_reach = false;  ///< of a form: not within the beginning that was looked at
+
     std::string body;                           ///< inference: all of it; multipart: its first part
     std::optional<openai::RequestFacts> facts;  ///< inference routes with a body
     /// What is changed in the body on its way, in the order of the offsets.
@@ -106,6 +116,13 @@ struct RequestContext {
     return has_no_body(head) && (head.verb == http::Verb::get || head.verb == http::Verb::head);
 }
 
+/// The bytes of the body that lie in the context as they go on: around its splices and with them. How many pieces; at most
+/// kBodyPieces.
+inline constexpr std::size_t kBodyPieces = 5;
+std::size_t body_pieces(const RequestContext& context, std::span<std::string_view> out) noexcept;
+/// By how much the splices change the size of the body, modulo 2^64.
+[[nodiscard]] std::uint64_t spliced_growth(const RequestContext& context) noexcept;
+
 /// Takes the body of an inference request into the context: what has come with the head, true if that was all of it,
 /// and otherwise the rest.
 [[nodiscard]] core::Result<bool> hold_what_came(RequestContext& context);
@@ -116,7 +133,8 @@ core::Task<core::Result<void>> hold_rest(RequestContext& context);
 /// Reads one more piece of a body that is not held into the context; false at its end or once `limit` bytes are there.
 core::Task<core::Result<bool>> read_ahead(RequestContext& context, std::size_t limit);
 
-/// Reads ahead in a multipart body for the `model` field, at most 64 KiB; what was read stays in the context.
+/// Reads ahead in a multipart body for the `model` field, at most 64 KiB; what was read stays in the context, which says
+/// where the field is.
 core::Task<core::Result<std::string>> sniff_multipart_model(RequestContext& context);
 
 /// Whether somebody may hold what the request is about; says also whether the reply is to be looked through for ids.

@@ -54,16 +54,30 @@ void append_framing(std::string& out, const RequestContext& context)
 {
     const auto& head = context.exchange.head();
     if (context.body_is_held) {
-        auto size = context.body.size();
-        for (const auto& splice : context.splices) {
-            size += splice.text.size() - splice.remove;
-        }
-        http::append_field(out, "Content-Length", std::to_string(size));
+        http::append_field(out, "Content-Length",
+                           std::to_string(context.body.size() + spliced_growth(context)));
     } else if (head.framing.kind == http::Framing::Kind::length) {
-        http::append_field(out, "Content-Length", std::to_string(head.framing.length));
+        http::append_field(out, "Content-Length",
+                           std::to_string(head.framing.length + spliced_growth(context)));
     } else if (head.framing.kind == http::Framing::Kind::chunked) {
         http::append_field(out, "Transfer-Encoding", "chunked");
     }
+}
+
+/// The query, with the model of the target that was chosen.
+void append_query(std::string& out, const RequestContext& context)
+{
+    const auto query = context.target.query;
+    const bool renamed = context.route == openai::Route::realtime && context.model_at &&
+                         context.place != nullptr && !context.place->model.empty();
+    if (!renamed) {
+        core::append_all(out, "?", query);
+        return;
+    }
+    const auto& at = *context.model_at;
+    core::append_all(out, "?", query.substr(0, at.offset),
+                     core::percent_encoded(context.place->model),
+                     query.substr(at.offset + at.size));
 }
 
 }  // namespace
@@ -78,7 +92,7 @@ std::string compose_request_head(const RequestContext& context, const core::Secr
     core::append_all(out, head.method, " ", backend.url().path,
                      context.target.path.substr(kPrefix.size()));
     if (context.target.has_query) {
-        core::append_all(out, "?", context.target.query);
+        append_query(out, context);
     }
     core::append_all(out, " HTTP/1.1\r\nHost: ", backend.url().authority, "\r\n");
 

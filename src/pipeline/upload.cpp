@@ -92,7 +92,8 @@ core::Task<void> Upload::run()
     const auto limit = settings.max_upload_bytes;
     std::vector<std::string_view> runs;
     if (!context_.body.empty()) {
-        runs.push_back(context_.body);
+        runs.resize(kBodyPieces);
+        runs.resize(body_pieces(context_, runs));
         const bool sent = co_await send(runs);
         if (!sent) {
             co_return;

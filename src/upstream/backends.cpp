@@ -38,7 +38,7 @@ core::Result<std::shared_ptr<const Backends>> Backends::make(const Settings& set
     });
     std::vector<Target> targets;
     for (const auto& backend : set->all_) {
-        targets.push_back({backend, backend->settings().weight, {}});
+        targets.push_back({backend, backend->settings().weight, {}, {}});
     }
     set->by_pattern_ = std::make_unique<Targets>(std::move(targets), Targets::Match::patterns,
                                                  rules.balancing, surroundings.random);
@@ -47,8 +47,8 @@ core::Result<std::shared_ptr<const Backends>> Backends::make(const Settings& set
         for (const auto& one : model.targets) {
             if (auto backend = set->by_name(one.backend)) {
                 const bool same = one.model.empty() || one.model == model.name;
-                targets.push_back({std::move(backend), one.weight,
-                                   same ? std::string() : nlohmann::json(one.model).dump()});
+                targets.push_back({std::move(backend), one.weight, same ? "" : one.model,
+                                   same ? "" : nlohmann::json(one.model).dump()});
             }
         }
         set->public_.emplace(model.name,

@@ -1,39 +1,22 @@
 #include "egress_url.hpp"
 
 #include "llmproxy/core/base64.hpp"
+#include "llmproxy/core/text.hpp"
 #include "llmproxy/net/tls_context.hpp"
 #include "llmproxy/upstream/backend.hpp"
 
-#include <charconv>
 #include <openssl/crypto.h>
 
 namespace llmproxy::upstream {
 namespace {
 
-/// What is not a percent sign with two hex digits stays as it is.
-std::string percent_decoded(std::string_view text)
-{
-    std::string out;
-    out.reserve(text.size());
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        unsigned char byte = 0;
-        const auto digits = text.substr(i + 1, 2);
-        const auto* const end = digits.data() + digits.size();
-        const bool encoded = text[i] == '%' && digits.size() == 2 &&
-                             std::from_chars(digits.data(), end, byte, 16).ptr == end;
-        out += encoded ? static_cast<char>(byte) : text[i];
-        i += encoded ? 2 : 0;
-    }
-    return out;
-}
-
 /// RFC 7617, section 2: `user:password`, the colon also without a password.
 core::Secret basic_credential(std::string_view userinfo)
 {
     const auto colon = userinfo.find(':');
-    auto pair = percent_decoded(userinfo.substr(0, colon)) + ":";
+    auto pair = core::percent_decoded(userinfo.substr(0, colon)) + ":";
     if (colon != std::string_view::npos) {
-        pair += percent_decoded(userinfo.substr(colon + 1));
+        pair += core::percent_decoded(userinfo.substr(colon + 1));
     }
     core::Secret credential("Basic " + core::encode_base64(pair));
     OPENSSL_cleanse(pair.data(), pair.size());

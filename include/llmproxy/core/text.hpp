@@ -74,6 +74,11 @@ constexpr void for_each_item(std::string_view list, F&& f)
 /// Escapes for the inside of a JSON string; bytes that are not UTF-8 become U+FFFD. Appends to `out`.
 void append_json_escaped(std::string& out, std::string_view text);
 
+/// With `%XX` decoded (RFC 3986, section 2.1); what is not a percent sign with two hex digits stays as it is.
+[[nodiscard]] std::string percent_decoded(std::string_view text);
+/// With everything encoded but the unreserved characters (RFC 3986, section 2.3).
+[[nodiscard]] std::string percent_encoded(std::string_view text);
+
 /// A text as a view; the length of a literal is known without looking.
 template <std::size_t N>
 [[nodiscard]] constexpr std::string_view view_of(const char (&literal)[N]) noexcept

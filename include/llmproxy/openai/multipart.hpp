@@ -16,6 +16,7 @@ struct MultipartModel {
     };
     State state = State::absent;
     std::string value;
+    std::size_t offset = 0;  ///< of the value in the body
 };
 
 /// How far into a body the field is looked for.

@@ -19,8 +19,9 @@ namespace llmproxy::upstream {
 struct Target {
     std::shared_ptr<Backend> backend;
     std::uint32_t weight = 1;
-    /// What the backend is asked for in place of what the client named, as JSON text with its quotes; empty: the same.
-    std::string model_json;
+    /// What the backend is asked for in place of what the client named; empty: the same.
+    std::string model;
+    std::string model_json;  ///< that as JSON text with its quotes
 };
 
 /// A target that was chosen for one attempt.

@@ -117,6 +117,26 @@ TEST(JsonEscape, ReplacesWhatIsNotUtf8)
     EXPECT_EQ(escaped("\xE2\x82\""), bad + bad + "\\\"");           // cut before a quote
 }
 
+TEST(PercentEncoding, IsUndoneByDecoding)
+{
+    EXPECT_EQ(percent_encoded("gpt-4o_x.y~Z"), "gpt-4o_x.y~Z");
+    EXPECT_EQ(percent_encoded("a b/\xC3\xA4&=%"), "a%20b%2F%C3%A4%26%3D%25");
+    std::string all;
+    for (int i = 0; i < 256; ++i) {
+        all += static_cast<char>(i);
+    }
+    EXPECT_EQ(percent_decoded(percent_encoded(all)), all);
+}
+
+TEST(PercentEncoding, DecodesOnlyWhatIsEncoded)
+{
+    EXPECT_EQ(percent_decoded("%41%5a%c3%A4"), "AZ\xC3\xA4");
+    EXPECT_EQ(percent_decoded("%"), "%");
+    EXPECT_EQ(percent_decoded("%4"), "%4");
+    EXPECT_EQ(percent_decoded("%4g%-1%+2"), "%4g%-1%+2");
+    EXPECT_EQ(percent_decoded("100%2"), "100%2");
+}
+
 TEST(JsonEscape, Appends)
 {
     std::string out = "{\"k\":\"";

@@ -23,6 +23,7 @@ TEST(Multipart, FindsTheModelOnceItIsComplete)
         const auto found = multipart_model(kType, kBody.substr(0, i));
         ASSERT_EQ(found.state, i < complete ? State::need_more : State::found) << i;
         EXPECT_EQ(found.value, i < complete ? "" : "whisper-1");
+        EXPECT_EQ(found.offset, i < complete ? 0 : kBody.find("whisper-1"));
     }
     EXPECT_EQ(
         multipart_model("Multipart/Form-Data;charset=x; Boundary=abc",
