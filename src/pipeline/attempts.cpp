@@ -63,6 +63,7 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
             auto got = co_await context.backend->lease(next.fresh_connection, queue_until,
                                                        context.total, watchdog);
             watchdog.watch_client(false);
+            context.upstream_time += std::chrono::steady_clock::now() - now;
             if (got) {
                 lease.emplace(std::move(*got));
             } else {

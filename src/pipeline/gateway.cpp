@@ -287,6 +287,7 @@ core::Task<void> Gateway::serve(http::Exchange& exchange)
         if (result.error().errc() == Errc::method_not_allowed) {
             context.error_fields += "Allow: POST\r\n";
         }
+        append_server_timing(context.error_fields, context);
         co_await exchange.reply_error(result.error(), context.error_fields);
     }
 }

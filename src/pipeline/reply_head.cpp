@@ -172,6 +172,16 @@ policy::RetryHeaders retry_headers(const http::Fields& fields) noexcept
     return headers;
 }
 
+void append_server_timing(std::string& out, RequestContext& context)
+{
+    auto& exchange = context.exchange;
+    const auto own = std::chrono::steady_clock::now() - exchange.started - context.upstream_time;
+    out += "Server-Timing: proxy;dur=";
+    core::append_milliseconds(out, own);
+    out += "\r\n";
+    exchange.record.times.proxy = own;
+}
+
 std::string compose_reply_head(RequestContext& context, const http::ResponseHead& head,
                                bool& chunked)
 {
@@ -232,15 +242,11 @@ std::string compose_reply_head(RequestContext& context, const http::ResponseHead
         core::append_number(out, record.attempts);
         out += "\r\n";
     }
-    const auto own = std::chrono::steady_clock::now() - exchange.started - context.upstream_time;
     if (forbids_retry) {
         out += "x-should-retry: false\r\n";
     }
     out += limits;
-    out += "Server-Timing: proxy;dur=";
-    core::append_milliseconds(out, own);
-    out += "\r\n";
-    exchange.record.times.proxy = own;
+    append_server_timing(out, context);
     if (chunked) {
         http::append_field(out, "Transfer-Encoding", "chunked");
     }

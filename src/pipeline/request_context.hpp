@@ -94,7 +94,7 @@ struct RequestContext {
         false;  ///< the upload starts at the upstream's 100 (RFC 9110, section 10.1.1)
 
     core::Duration waited{0};         ///< in queues
-    core::Duration upstream_time{0};  ///< and between attempts
+    core::Duration upstream_time{0};  ///< connecting and waiting between attempts included
 
     bool forbids_client_retry = false;  ///< retries were made: those of an SDK would multiply them
     std::string error_fields;           ///< further lines of an error made here
@@ -145,6 +145,9 @@ core::Task<core::Result<void>> find_home(RequestContext& context);
 
 /// The attempts phase and the relay of what they brought.
 core::Task<core::Result<void>> run_attempts(RequestContext& context);
+
+/// Appends the field that tells the proxy's own share of the time so far, which goes into the record too.
+void append_server_timing(std::string& out, RequestContext& context);
 
 /// The request head as it goes to the backend, its empty line included.
 [[nodiscard]] std::string compose_request_head(const RequestContext& context,

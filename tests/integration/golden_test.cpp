@@ -188,7 +188,10 @@ protected:
         shown_ += "== " + title + "\n" + with_replaced(reply.head.raw, "\r\n", "\n") + reply.body +
                   "\n\n";
     }
-    [[nodiscard]] std::string shown() const { return without_ports(shown_); }
+    [[nodiscard]] std::string shown() const
+    {
+        return with_replaced(without_ports(shown_), "proxy;dur=\\d+\\.\\d{3}", "proxy;dur=<ms>");
+    }
 
     std::string shown_;
 };
