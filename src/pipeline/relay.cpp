@@ -411,6 +411,7 @@ core::Task<void> Relay::settle()
 {
     settled_ = true;
     note_usage();
+    context_.about_to_relay = total_size(relay_);
     auto settled = co_await context_.spending->settle(context_);
     if (!settled) {
         trouble_ = settled.error();

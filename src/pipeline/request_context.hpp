@@ -59,6 +59,7 @@ struct RequestContext {
     bool revoked = false;                ///< the token was, meanwhile
     unsigned upstream_status = 0;        ///< of the answer
     std::uint64_t events_relayed = 0;    ///< of a stream
+    std::uint64_t about_to_relay = 0;    ///< bytes of the body that are written once the usage is recorded
 
     http::Target target;
     openai::Route route = openai::Route::other;

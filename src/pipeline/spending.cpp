@@ -215,7 +215,7 @@ core::Task<core::Result<void>> Spending::settle(RequestContext& context)
         row.finish_reason = record.finish_reason;
         row.first_byte = record.times.upstream_first_byte;
         row.bytes_in = signed_of(std::max(record.bytes_in, body_bytes_));
-        row.bytes_out = signed_of(record.bytes_out);
+        row.bytes_out = signed_of(record.bytes_out + context.about_to_relay);
         row.tokens = told(record.usage);
         const bool generates = kind_of(context) == RequestShape::Kind::generates;
         if (!record.usage.present && context.upstream_status < 400 && context.facts) {
