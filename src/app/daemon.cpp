@@ -153,7 +153,8 @@ Daemon::Parts::make_policies(const config::Snapshot& from, const upstream::Backe
     }
     auto authenticator = std::make_shared<const auth::Authenticator>(from.auth, *accounts);
     return pipeline::make_policies(from.pipeline, from.policy, std::move(authenticator),
-                                   store.store ? accounts.get() : nullptr, std::move(*backends));
+                                   store.store ? accounts.get() : nullptr, store.keys.get(),
+                                   std::move(*backends));
 }
 
 void Daemon::Parts::open_accounts()
@@ -174,7 +175,12 @@ void Daemon::Parts::make_management(std::function<handlers::ReloadReport()> relo
     parts.store = store.store;
     parts.vault = store.vault;
     parts.store_path = snapshot->store.path;
-    parts.changed = [this](storage::Subject subject) { tell_changed(*accounts, subject); };
+    parts.changed = [this](storage::Subject subject) {
+        tell_changed(*accounts, subject);
+        if (store.keys && subject.kind == storage::SubjectKind::project) {
+            store.keys->changed(core::ProjectId{subject.id});
+        }
+    };
     parts.ended = [this](storage::Subject subject) { tell_ended(*accounts, subject); };
     parts.backends = [this] { return gateway->policies()->backends; };
     management =

@@ -42,6 +42,7 @@ core::Result<StoreParts> open_store(const storage::Settings& settings,
         return store.error();
     }
     parts.store = std::move(*store);
+    parts.keys = std::make_unique<accounts::ProviderKeys>(parts.store, parts.vault);
     return parts;
 }
 

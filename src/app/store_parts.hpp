@@ -2,6 +2,7 @@
 
 #include "llmproxy/accounts/accounts.hpp"
 #include "llmproxy/accounts/key_vault.hpp"
+#include "llmproxy/accounts/provider_keys.hpp"
 #include "llmproxy/storage/settings.hpp"
 #include "llmproxy/storage/store.hpp"
 
@@ -13,6 +14,7 @@ namespace llmproxy::app {
 struct StoreParts {
     std::shared_ptr<storage::Store> store;            ///< null: none
     std::shared_ptr<const accounts::KeyVault> vault;  ///< null: no encryption key
+    std::unique_ptr<accounts::ProviderKeys> keys;     ///< null: no store
 };
 
 /// Opens what `settings` says; nothing where there is no path. Blocks. Fails like

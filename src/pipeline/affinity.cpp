@@ -17,10 +17,16 @@ bool has_choice(const upstream::Backends& backends) noexcept
 }
 
 /// Takes the first of the ids of which is known who holds it.
-core::Task<bool> settle(RequestContext& context, std::vector<std::string_view> ids)
+/// Fails with Errc::not_found when it is another project's, whose key may be the same.
+core::Task<core::Result<bool>> settle(RequestContext& context, std::vector<std::string_view> ids)
 {
     for (const auto id : ids) {
         const auto home = co_await context.resources->find(std::string(id));
+        if (home && home->project != project_of(context)) {
+            co_return core::Failure(core::Errc::not_found, core::Origin::client,
+                                    "a resource of another project")
+                .say("No such resource.");
+        }
         auto backend = home ? context.policies->backends->by_name(home->backend) : nullptr;
         if (backend) {
             context.home_key = home->key == 0 ? std::nullopt : backend->key_with(home->key);
@@ -51,15 +57,19 @@ bool may_have_home(RequestContext& context)
     } else {
         return false;
     }
-    return has_choice(*context.policies->backends) && !context.resources->empty();
+    const bool matters = has_choice(*context.policies->backends) || context.account->stored();
+    return matters && !context.resources->empty();
 }
 
 core::Task<core::Result<void>> find_home(RequestContext& context)
 {
     auto ids = openai::ids_in_path(context.target.path);
-    const bool by_path = co_await settle(context, std::move(ids));
+    const auto by_path = co_await settle(context, std::move(ids));
+    if (!by_path) {
+        co_return by_path.error();
+    }
     const bool by_body = context.body_is_held || has_json_body(context.exchange.head());
-    if (by_path || !by_body) {
+    if (*by_path || !by_body) {
         co_return core::Result<void>();
     }
     for (bool more = !context.body_is_held; more;) {
@@ -70,8 +80,8 @@ core::Task<core::Result<void>> find_home(RequestContext& context)
         more = *read;
     }
     auto named = openai::ids_in_body(context.route, context.body);
-    co_await settle(context, std::move(named));
-    co_return core::Result<void>();
+    const auto by_name = co_await settle(context, std::move(named));
+    co_return by_name ? core::Result<void>() : core::Result<void>(by_name.error());
 }
 
 }  // namespace llmproxy::pipeline

@@ -130,7 +130,7 @@ void Attempt::finish()
 /// Writes head and held body as far as the socket takes them.
 net::IoResult<void> Attempt::send_request()
 {
-    head_ = compose_request_head(context_, context_.backend->key(context_.key));
+    head_ = compose_request_head(context_, context_.key_text());
     pieces_[0] = head_;
     if (context_.body_is_held) {
         body_pieces(context_, std::span(pieces_).subspan(1));
@@ -207,7 +207,7 @@ Attempt::Next Attempt::cut_short(const Failure& failure)
 core::Task<Attempt::Next> Attempt::refused()
 {
     const auto status = reply_.head.status;
-    const auto& key = context_.backend->key(context_.key);
+    const auto& key = context_.key_text();
     facts_.end = AttemptEnd::refused;
     relay_.emplace(context_, lease_, upload_, reply_, false);
     auto whole = co_await relay_->hold_error_body();

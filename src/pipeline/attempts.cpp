@@ -48,6 +48,11 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
     bool again = false;  // once more without our addition, which is no attempt of its own
     for (;;) {
         if (!again) {
+            auto found = co_await find_own_keys(context);
+            if (!found) {
+                retries.close(false);
+                co_return found;
+            }
             retries.dispatched(next);
         }
         again = false;

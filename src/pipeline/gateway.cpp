@@ -210,13 +210,15 @@ core::Result<std::string> query_model(RequestContext& context)
 std::shared_ptr<const Policies>
 make_policies(Settings settings, policy::Settings rules,
               std::shared_ptr<const auth::Authenticator> authenticator,
-              accounts::Accounts* accounts, std::shared_ptr<const upstream::Backends> backends)
+              accounts::Accounts* accounts, accounts::ProviderKeys* provider_keys,
+              std::shared_ptr<const upstream::Backends> backends)
 {
     auto policies = std::make_shared<Policies>();
     policies->settings = std::move(settings);
     policies->rules = rules;
     policies->authenticator = std::move(authenticator);
     policies->accounts = accounts;
+    policies->provider_keys = provider_keys;
     policies->backends = std::move(backends);
     policies->models = std::make_shared<ModelList>();
     return policies;

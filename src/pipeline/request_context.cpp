@@ -32,7 +32,9 @@ void RequestContext::commit(unsigned status) noexcept
         return;
     }
     circuit.head(status);
-    backend->keys().warm(key);
+    if (!own_keys) {
+        backend->keys().warm(key);
+    }
     if (policies->rules.balancing == policy::Balancing::fastest) {
         backend->load()->succeeded(exchange.record.times.upstream_first_byte);
     }
@@ -40,7 +42,8 @@ void RequestContext::commit(unsigned status) noexcept
 
 void RequestContext::learn(std::string id) const
 {
-    resources->learn(std::move(id), {backend->name(), backend->key_id(key)});
+    resources->learn(std::move(id),
+                     {backend->name(), own_keys ? 0 : backend->key_id(key), project_of(*this)});
 }
 
 core::Duration RequestContext::header_timeout() const

@@ -44,6 +44,9 @@ struct RequestContext {
     /// A head came after `time`, or none came for so long.
     void learn_head_time(core::Duration time);
 
+    /// The key of the attempt under way: the project's own, or one of the backend's.
+    [[nodiscard]] const core::Secret& key_text() const noexcept;
+
     /// What has this id is now with the backend and key of the attempt under way.
     void learn(std::string id) const;
 
@@ -59,7 +62,8 @@ struct RequestContext {
     bool revoked = false;                ///< the token was, meanwhile
     unsigned upstream_status = 0;        ///< of the answer
     std::uint64_t events_relayed = 0;    ///< of a stream
-    std::uint64_t about_to_relay = 0;    ///< bytes of the body that are written once the usage is recorded
+    std::uint64_t about_to_relay =
+        0;  ///< bytes of the body that are written once the usage is recorded
 
     http::Target target;
     openai::Route route = openai::Route::other;
@@ -70,6 +74,8 @@ struct RequestContext {
     policy::CircuitBreaker::Permit circuit;   ///< of `backend`, for the attempt under way
     policy::BackendLoad::Pending pending;
     std::size_t key = 0;  ///< index among the backend's keys
+    accounts::ProviderKeys::KeysPtr
+        own_keys;  ///< the project's, for that backend; they take the place of those
     /// Holds what the request names, with this key if that is still known: it goes nowhere else.
     std::shared_ptr<upstream::Backend> home;
     std::optional<std::size_t> home_key;
@@ -100,6 +106,16 @@ struct RequestContext {
     bool forbids_client_retry = false;  ///< retries were made: those of an SDK would multiply them
     std::string error_fields;           ///< further lines of an error made here
 };
+
+/// The project of the request's account, 0 for tokens of the configuration.
+[[nodiscard]] inline std::int64_t project_of(const RequestContext& context) noexcept
+{
+    return static_cast<std::int64_t>(context.account->project());
+}
+
+/// Finds the keys that the request's project has for the backend that was chosen.
+/// Fails with Errc::route_not_allowed where only such a key keeps tenants apart, and like accounts::ProviderKeys::of.
+core::Task<core::Result<void>> find_own_keys(RequestContext& context);
 
 /// The failure of a request that no circuit lets through, and its Retry-After: when the first will, at least a second.
 [[nodiscard]] core::Failure circuit_open(RequestContext& context, core::Duration opens_in);

@@ -143,7 +143,8 @@ policy::RetryDecision Retries::decide(const policy::AttemptFacts& facts)
     policy::RetryOptions options;
     options.replayable = facts.end == AttemptEnd::not_sent || kind_ != RequestKind::other;
     options.same_backend = keeps_permit || backend.circuit().would_admit();
-    options.other_key = !context_.home_key && backend.keys().has_other(context_.key);
+    options.other_key =
+        !context_.home_key && !context_.own_keys && backend.keys().has_other(context_.key);
     if (context_.targets != nullptr) {
         tried_.push_back(&backend);
         options.other_backend =
@@ -153,7 +154,7 @@ policy::RetryDecision Retries::decide(const policy::AttemptFacts& facts)
         options.remaining = context_.total.time() - std::chrono::steady_clock::now();
     }
     const auto decision = plan_.after(facts, options);
-    if (decision.key_rest) {
+    if (decision.key_rest && !context_.own_keys) {
         backend.keys().cool(context_.key, *decision.key_rest);
     }
     if (keeps_permit && decision.counts) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "llmproxy/accounts/accounts.hpp"
+#include "llmproxy/accounts/provider_keys.hpp"
 #include "llmproxy/core/failure.hpp"
 #include "llmproxy/core/task.hpp"
 

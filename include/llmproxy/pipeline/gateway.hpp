@@ -1,5 +1,6 @@
 #pragma once
 
+#include "llmproxy/accounts/provider_keys.hpp"
 #include "llmproxy/auth/authenticator.hpp"
 #include "llmproxy/core/task.hpp"
 #include "llmproxy/http/exchange.hpp"
@@ -26,7 +27,8 @@ struct Policies {
     Settings settings;
     policy::Settings rules;
     std::shared_ptr<const auth::Authenticator> authenticator;
-    accounts::Accounts* accounts = nullptr;  ///< where usage is recorded; null: nowhere
+    accounts::Accounts* accounts = nullptr;           ///< where usage is recorded; null: nowhere
+    accounts::ProviderKeys* provider_keys = nullptr;  ///< of projects; null: they have none
     std::shared_ptr<const upstream::Backends> backends;
     std::shared_ptr<ModelList> models;
 };

@@ -13,10 +13,11 @@
 
 namespace llmproxy::pipeline {
 
-/// Who holds a resource: the backend, and the key whose account it is in.
+/// Who holds a resource: the backend, and the key whose account it is in; and which project made it.
 struct ResourceHome {
-    std::string backend;    ///< its name
-    std::uint64_t key = 0;  ///< upstream::Backend::key_id
+    std::string backend;       ///< its name
+    std::uint64_t key = 0;     ///< upstream::Backend::key_id
+    std::int64_t project = 0;  ///< whose it is; 0: of the tokens that the configuration names
 
     friend bool operator==(const ResourceHome&, const ResourceHome&) = default;
 };

@@ -27,7 +27,7 @@ TEST(RecentResources, RemembersWhoHoldsWhat)
     resources.learn("a", {"b1", 7});
     resources.learn("b", {"b2", 0});
     EXPECT_FALSE(resources.empty());
-    EXPECT_EQ(find(resources, "a"), (ResourceHome{"b1", 7}));
+    EXPECT_EQ(find(resources, "a"), (ResourceHome{"b1", 7, 0}));
     EXPECT_EQ(find(resources, "b"), (ResourceHome{"b2", 0}));
     resources.learn("a", {"b3", 8});
     EXPECT_EQ(find(resources, "a"), (ResourceHome{"b3", 8})) << "the latest counts";

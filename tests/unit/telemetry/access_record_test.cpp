@@ -29,6 +29,7 @@ AccessRecord full_record()
     record.listener = "main";
     record.route = "chat_completions";
     record.model = "gpt-4o";
+    record.project = "team";
     record.token = "alice";
     record.backend = "openai";
     record.upstream = "203.0.113.9:443";
@@ -68,7 +69,7 @@ constexpr const char* kFullJson =
     R"({"time":"2026-01-31T12:34:56.007Z","request_id":"0190-abc","client":"192.0.2.7",)"
     R"("forwarded_for":"198.51.100.1","listener":"main","method":"POST","authority":"proxy:8888",)"
     R"("path":"/v1/chat/completions","protocol":"HTTP/1.1","user_agent":"curl/7.88",)"
-    R"("route":"chat_completions","model":"gpt-4o","served_model":"gpt-4o-1","token":"alice","backend":"openai",)"
+    R"("route":"chat_completions","model":"gpt-4o","served_model":"gpt-4o-1","project":"team","token":"alice","backend":"openai",)"
     R"("upstream":"203.0.113.9:443","status":502,"outcome":"upstream_reset",)"
     R"("error":"eof after 12 bytes","attempts":2,)"
     R"("tries":[{"backend":"first","key":1,"outcome":"rate_limit","status":429,"waited_ms":0.000,)"
