@@ -26,15 +26,6 @@ bool is_type(std::string_view content_type, std::string_view wanted)
     return core::iequals(core::trim(content_type.substr(0, content_type.find(';'))), wanted);
 }
 
-std::size_t total_size(const std::vector<std::string_view>& runs)
-{
-    std::size_t sum = 0;
-    for (const auto run : runs) {
-        sum += run.size();
-    }
-    return sum;
-}
-
 /// Where the first block of a stream ends: behind its blank line; 0 if it is not complete.
 std::size_t first_block_end(std::string_view stream)
 {
@@ -120,18 +111,6 @@ core::Task<core::Result<bool>> Relay::hold_error_body()
     }
 }
 
-core::Failure Relay::upstream_failure(const boost::system::error_code& code) const
-{
-    switch (context_.exchange.watchdog().verdict()) {
-    case Verdict::expired:
-        return {Errc::upstream_timeout, Origin::upstream, "silence in the reply", code};
-    case Verdict::client_gone: return {Errc::client_gone, Origin::client, "during the reply", code};
-    case Verdict::stopped: return {Errc::cancelled, Origin::self, "shutdown", code};
-    case Verdict::none: break;
-    }
-    return {Errc::upstream_reset, Origin::upstream, "the reply was cut", code};
-}
-
 bool Relay::write_now(bool last)
 {
     const auto size = total_size(relay_);
@@ -200,52 +179,6 @@ void Relay::note_written()
     if (sse_ && pending_ != 0 && record.times.first_piece < core::Duration::zero()) {
         record.times.first_piece = std::chrono::steady_clock::now() - context_.exchange.started;
     }
-}
-
-core::Task<core::Result<void>> Relay::cut()
-{
-    auto& exchange = context_.exchange;
-    if (!settled_) {
-        note_usage();
-    }
-    const core::Failure failure = std::move(*trouble_);
-    trouble_.reset();
-    const bool upstreams =
-        failure.origin() == Origin::upstream || failure.errc() == Errc::upstream_timeout;
-    end_ = upstreams ? End::cut_upstream : End::cut_here;
-    const bool finished = stream() && stream()->terminal_seen();
-    if (failure.errc() == Errc::client_gone && finished) {
-        exchange.keep_alive =
-            false;  // clients stop reading at the terminal event and close: that is complete
-        end_ = End::complete;
-        co_return core::Result<void>();
-    }
-    if (!exchange.committed()) {
-        co_return failure;
-    }
-    exchange.record.outcome = failure.info().code;
-    exchange.record.error = failure.describe();
-    if (failure.errc() != Errc::client_gone && !exchange.was_cut()) {
-        relay_.clear();
-        const bool boundary = stream() && !inflater_ && stream()->at_event_boundary() && !finished;
-        if (stream() && !inflater_) {
-            stream()->finish(relay_);
-        }
-        std::string event;
-        if (boundary && chunked_out_) {
-            event = openai::stream_error_event(context_.route, failure);
-            relay_.push_back(event);
-        }
-        if (!relay_.empty() && !write_now(false)) {
-            co_await write_rest();
-        }
-        if (trouble_) {
-            exchange.record.error += "; the client did not take the end";
-        }
-    }
-    const bool by_reset = !chunked_out_ && reply_.head.framing.kind != Framing::Kind::length;
-    exchange.cut(by_reset);
-    co_return core::Result<void>();
 }
 
 bool Relay::take_runs()
@@ -322,16 +255,6 @@ void Relay::drop_piece()
     }
 }
 
-bool Relay::end_body()
-{
-    finish_scan();
-    note_usage();
-    give_connection_back();
-    context_.pending = {};
-    const bool by_close = reply_.head.framing.kind == Framing::Kind::until_close;
-    return !by_close || !stream() || stream()->terminal_seen() || inflater_;
-}
-
 core::Task<core::Result<void>> Relay::run()
 {
     const bool head_alone = sse_ || reply_.head.framing.kind != Framing::Kind::length;
@@ -405,28 +328,6 @@ core::Task<core::Result<void>> Relay::run()
         }
     }
     co_return co_await cut();
-}
-
-core::Task<void> Relay::settle()
-{
-    settled_ = true;
-    note_usage();
-    context_.about_to_relay = total_size(relay_);
-    auto settled = co_await context_.spending->settle(context_);
-    if (!settled) {
-        trouble_ = settled.error();
-    }
-}
-
-void Relay::give_connection_back()
-{
-    // Before the last bytes are written: a client that has read them finds the connection in the pool.
-    if (!returned_ && reply_.head.keep_alive && reader_.ended_cleanly() && upload_.complete()) {
-        returned_ = true;
-        last_ = std::move(lease_.buffer());
-        context_.exchange.watchdog().guard_upstream(nullptr);
-        lease_.keep();
-    }
 }
 
 }  // namespace llmproxy::pipeline

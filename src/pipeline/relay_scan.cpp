@@ -2,6 +2,15 @@
 
 namespace llmproxy::pipeline {
 
+std::size_t total_size(const std::vector<std::string_view>& runs) noexcept
+{
+    std::size_t sum = 0;
+    for (const auto run : runs) {
+        sum += run.size();
+    }
+    return sum;
+}
+
 void Relay::learn_ids(std::string_view bytes)
 {
     if (!ids_) {

@@ -134,4 +134,6 @@ private:
     bool scanned_held_ = false;
 };
 
+[[nodiscard]] std::size_t total_size(const std::vector<std::string_view>& runs) noexcept;
+
 }  // namespace llmproxy::pipeline

@@ -117,6 +117,11 @@ struct RequestContext {
 /// Fails with Errc::route_not_allowed where only such a key keeps tenants apart, and like accounts::ProviderKeys::of.
 core::Task<core::Result<void>> find_own_keys(RequestContext& context);
 
+/// Chooses one of the targets for a model, or the default backend for routes without one; what is held somewhere stays there.
+/// Fails with Errc::model_not_found, Errc::not_found, Errc::circuit_open.
+[[nodiscard]] core::Result<void> choose_backend(RequestContext& context,
+                                                std::optional<std::string_view> named);
+
 /// The failure of a request that no circuit lets through, and its Retry-After: when the first will, at least a second.
 [[nodiscard]] core::Failure circuit_open(RequestContext& context, core::Duration opens_in);
 
