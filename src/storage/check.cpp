@@ -24,13 +24,31 @@ constexpr std::size_t kMostProblems = 100;
 using LedgerDay = std::tuple<Subject, std::int64_t>;
 using LedgerDays = std::map<LedgerDay, LedgerEntry>;
 
+/// Opens the file and looks into it, which is when SQLite finds out whether it can.
+core::Result<Database> open_for_reading(const std::string& path, Database::Mode mode)
+{
+    auto database = Database::open(path, mode, kPatience);
+    if (database) {
+        if (const auto schema = schema_of(*database); !schema) {
+            return schema.error();
+        }
+    }
+    return database;
+}
+
 core::Result<Database> open_existing(const std::string& path)
 {
     std::error_code ignored;
     if (!std::filesystem::exists(path, ignored)) {
         return store_failure(StoreState::failed, "there is no file " + path);
     }
-    auto database = Database::open(path, Database::Mode::read_only, kPatience);
+    auto database = open_for_reading(path, Database::Mode::read_only);
+    if (!database && !std::filesystem::exists(path + "-wal", ignored)) {
+        // On a read-only disk there can be no log, without which SQLite would not read.
+        if (auto unchanging = open_for_reading(path, Database::Mode::unchanging)) {
+            database = std::move(unchanging);
+        }
+    }
     if (!database) {
         return database;
     }

@@ -22,9 +22,28 @@ int flags_of(Database::Mode mode) noexcept
     switch (mode) {
     case Database::Mode::create: return SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
     case Database::Mode::read_write: return SQLITE_OPEN_READWRITE;
+    case Database::Mode::unchanging: return SQLITE_OPEN_READONLY | SQLITE_OPEN_URI;
     case Database::Mode::read_only: break;
     }
     return SQLITE_OPEN_READONLY;
+}
+
+/// RFC 8089: every byte that could mean something else is escaped.
+std::string unchanging_uri(const std::string& path)
+{
+    constexpr std::string_view kDigits = "0123456789ABCDEF";
+    std::string uri = "file:";
+    for (const char c : path) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (c == '%' || c == '?' || c == '#') {
+            uri += '%';
+            uri += kDigits[byte >> 4U];
+            uri += kDigits[byte & 15U];
+        } else {
+            uri += c;
+        }
+    }
+    return uri + "?immutable=1";
 }
 
 }  // namespace
@@ -53,8 +72,9 @@ Database::~Database() = default;
 core::Result<Database> Database::open(const std::string& path, Mode mode, core::Duration patience)
 {
     sqlite3* handle = nullptr;
+    const auto name = mode == Mode::unchanging ? unchanging_uri(path) : path;
     const int code =
-        sqlite3_open_v2(path.c_str(), &handle, flags_of(mode) | SQLITE_OPEN_NOMUTEX, nullptr);
+        sqlite3_open_v2(name.c_str(), &handle, flags_of(mode) | SQLITE_OPEN_NOMUTEX, nullptr);
     Database database(handle);
     if (code != SQLITE_OK) {
         return sqlite_failure(handle, code, "opening " + path);

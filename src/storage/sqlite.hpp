@@ -19,7 +19,8 @@ namespace llmproxy::storage {
 /// Thread safety: one thread at a time, except `stop`. Lifetime: queries end before it.
 class Database {
 public:
-    enum class Mode : std::uint8_t { create, read_write, read_only };
+    /// `unchanging`: for a file on a read-only disk, without a log beside it. Nobody may write to it.
+    enum class Mode : std::uint8_t { create, read_write, read_only, unchanging };
 
     /// Opens the file. Waits up to `patience` for locks of others.
     [[nodiscard]] static core::Result<Database> open(const std::string& path, Mode mode,

@@ -11,9 +11,6 @@
 namespace llmproxy::storage {
 namespace {
 
-constexpr std::chrono::seconds kPatience{2};  // with locks of other programs: sqlite3 on the side
-constexpr std::chrono::seconds kProbeInterval{1};
-
 const telemetry::Log& store_log()
 {
     static const auto& log = telemetry::log("storage");
@@ -110,8 +107,8 @@ core::Result<std::shared_ptr<Store>> SqliteStore::open(SqliteOptions options)
     writing.durability = options.settings.durability;
     writing.clock = options.clock;
     writing.max_queued = options.max_queued_writes;
-    writing.patience = kPatience;
-    writing.probe_interval = kProbeInterval;
+    writing.patience = options.lock_patience;
+    writing.probe_interval = options.probe_interval;
     auto writer = std::make_shared<Writer>(std::move(writing));
     if (auto opened = writer->open(); !opened) {
         return opened.error();

@@ -173,7 +173,7 @@ StoreStats Writer::stats() const noexcept
     stats.checkpoints = checkpoints_;
     stats.checkpoint_nanoseconds = checkpoint_nanoseconds_;
     const std::lock_guard lock(mutex_);
-    stats.queued = queue_.size();
+    stats.queued = queue_.size() + in_hand_;
     return stats;
 }
 
@@ -186,6 +186,7 @@ void Writer::work()
             break;
         }
         process(std::move(jobs));
+        in_hand_ = 0;
         write_out_log();
         checkpoint_if_due(false);
         const std::lock_guard lock(mutex_);
@@ -231,6 +232,7 @@ Writer::Jobs Writer::wait_for_jobs()
         jobs.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
         queue_.erase(queue_.begin(), end);
     }
+    in_hand_ = jobs.size();
     return jobs;
 }
 
@@ -241,18 +243,17 @@ void Writer::process(Jobs jobs)
     kept_.clear();
     std::vector<core::Result<void>> outcomes(jobs.size());
     const auto done = attempt(jobs, outcomes);
+    // Who is told below finds the state as it is now.
     if (done) {
         succeeded();
     } else {
+        keep_settlements(jobs);
         failed(done.error());
     }
+    kept_count_ = kept_.size();
     for (std::size_t i = 0; i < jobs.size(); ++i) {
         jobs[i]->conclude(done ? outcomes[i] : done);
-        if (!done && jobs[i]->kind() == WriteJob::Kind::settlement) {
-            keep(std::move(jobs[i]));
-        }
     }
-    kept_count_ = kept_.size();
 }
 
 core::Result<void> Writer::attempt(const Jobs& jobs, std::vector<core::Result<void>>& outcomes)
@@ -355,14 +356,23 @@ void Writer::failed(const core::Failure& failure)
     }
 }
 
-void Writer::keep(std::shared_ptr<WriteJob> job)
+void Writer::keep_settlements(const Jobs& jobs)
 {
-    if (kept_.size() < options_.max_queued || job->always_fits()) {
-        kept_.push_back(std::move(job));
-        return;
+    std::size_t lost = 0;
+    for (const auto& job : jobs) {
+        if (job->kind() != WriteJob::Kind::settlement) {
+            continue;
+        }
+        if (kept_.size() < options_.max_queued || job->always_fits()) {
+            kept_.push_back(job);
+        } else {
+            ++lost;
+        }
     }
-    store_log().error({}, "a settlement without a reservation is lost: too many wait",
-                      {{"waiting", kept_.size()}});
+    if (lost > 0) {
+        store_log().error({}, "settlements without a reservation are lost: too many wait",
+                          {{"lost", lost}, {"waiting", kept_.size()}});
+    }
 }
 
 core::Result<void> Writer::reopen()

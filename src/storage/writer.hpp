@@ -108,7 +108,7 @@ private:
     [[nodiscard]] core::Result<void> probe(WriteContext& context);
     void succeeded();
     void failed(const core::Failure& failure);
-    void keep(std::shared_ptr<WriteJob> job);
+    void keep_settlements(const Jobs& jobs);
     [[nodiscard]] core::Result<void> reopen();
     void checkpoint_if_due(bool quiet);
     void write_out_log();
@@ -136,6 +136,7 @@ private:
     std::atomic<std::uint64_t> checkpoints_{0};
     std::atomic<std::uint64_t> checkpoint_nanoseconds_{0};
     std::atomic<std::uint64_t> kept_count_{0};
+    std::atomic<std::uint64_t> in_hand_{0};  // out of the queue, and not done
 
     mutable std::mutex mutex_;  // guards what follows
     std::condition_variable arrived_;

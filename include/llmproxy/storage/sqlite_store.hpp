@@ -19,6 +19,10 @@ struct SqliteOptions {
     std::uint32_t reservations = 16384;        ///< requests under way at once
     std::uint32_t max_queued_writes = 4096;    ///< those that hold a reservation are not counted
     std::uint32_t max_queued_reads = 4096;
+    core::Duration lock_patience =
+        std::chrono::seconds(2);  ///< with other programs' locks on the file
+    core::Duration probe_interval =
+        std::chrono::seconds(1);  ///< between attempts of a store that does not work
     core::Duration query_timeout = std::chrono::seconds(30);
     core::Duration upkeep_interval =
         std::chrono::seconds(60);  ///< between rollups and deletions of what is too old

@@ -27,7 +27,7 @@ struct StoreHealth {
 
 /// Figures for metrics; totals count from the start and never fall.
 struct StoreStats {
-    std::uint64_t queued = 0;              ///< writes waiting now
+    std::uint64_t queued = 0;              ///< writes that are not done yet
     std::uint64_t unsettled = 0;           ///< settlements that wait for the store to work again
     std::uint64_t reservations = 0;        ///< held now
     std::uint64_t commits = 0;             ///< transactions
