@@ -485,13 +485,12 @@ protected:
         std::vector<std::thread> threads;
         for (int t = 0; t < 4; ++t) {
             threads.emplace_back([&] {
-                net::test::Loop loop;
                 for (int i = 0; i < 50; ++i) {
                     std::string fields;
                     const auto account = **accounts_->recall(token.text);
                     auto grant = accounts_->admit(account, Admission{"chat_completions"}, fields);
                     if (grant &&
-                        loop.run(reserve_task(*accounts_, *grant, shape(100, 50), "m", fields))) {
+                        loop_.run(reserve_task(*accounts_, *grant, shape(100, 50), "m", fields))) {
                         ++passed;
                         const std::lock_guard lock(mutex);
                         kept.push_back(std::move(*grant));
@@ -554,13 +553,12 @@ TEST_F(AccountsStormTest, KeepsMemoryAndLedgerAlikeWhateverRequestsDo)
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
         threads.emplace_back([&, t] {
-            net::test::Loop loop;
             for (int i = 0; i < 60; ++i) {
                 std::string fields;
                 const auto account = **accounts_->recall(token.text);
                 auto grant = accounts_->admit(account, Admission{"chat_completions"}, fields);
                 if (!grant ||
-                    !loop.run(reserve_task(*accounts_, *grant, shape(100, 50), "m", fields))) {
+                    !loop_.run(reserve_task(*accounts_, *grant, shape(100, 50), "m", fields))) {
                     continue;
                 }
                 if (i % 5 == 0) {
@@ -568,7 +566,7 @@ TEST_F(AccountsStormTest, KeepsMemoryAndLedgerAlikeWhateverRequestsDo)
                 }
                 grant->begin_attempt({"m", "openai", "openai"});
                 if (i % 5 != 1) {  // else nobody sees its end
-                    EXPECT_TRUE(loop.run(accounts_->settle(*grant, {attempt(t, i % 50)})));
+                    EXPECT_TRUE(loop_.run(accounts_->settle(*grant, {attempt(t, i % 50)})));
                 }
             }
         });
