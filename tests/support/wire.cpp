@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <cerrno>
+#include <csignal>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -134,8 +135,19 @@ bool Wire::wait(short events, TestTime until) const
     return ready > 0;
 }
 
+namespace {
+
+/// OpenSSL writes without MSG_NOSIGNAL; whoever is written to may have closed already.
+void ignore_broken_pipes()
+{
+    [[maybe_unused]] static const auto before = std::signal(SIGPIPE, SIG_IGN);
+}
+
+}  // namespace
+
 bool Wire::connect_tls(const std::shared_ptr<SSL_CTX>& context, const std::string& sni)
 {
+    ignore_broken_pipes();
     ssl_.reset(SSL_new(context.get()));
     if (!sni.empty()) {
         SSL_set_tlsext_host_name(ssl_.get(), sni.c_str());
@@ -146,6 +158,7 @@ bool Wire::connect_tls(const std::shared_ptr<SSL_CTX>& context, const std::strin
 
 bool Wire::accept_tls(const std::shared_ptr<SSL_CTX>& context)
 {
+    ignore_broken_pipes();
     ssl_.reset(SSL_new(context.get()));
     return handshake(false);
 }
