@@ -2,6 +2,7 @@
 #include "llmproxy/cli/certs.hpp"
 #include "llmproxy/cli/config_commands.hpp"
 #include "llmproxy/cli/healthcheck.hpp"
+#include "llmproxy/cli/management.hpp"
 #include "llmproxy/version.hpp"
 
 #include <CLI/CLI.hpp>
@@ -39,6 +40,7 @@ int main(int argc, char** argv)
     init->add_option("dir", directory, "Folder to put them in")->required();
     auto* health = app.add_subcommand("healthcheck", "Ask a running daemon whether it is well");
     health->add_option("--url", url, "What to ask")->capture_default_str();
+    llmproxy::cli::ManagementCommands management(app);
     auto* version = app.add_subcommand("version", "Print the version");
 
     try {
@@ -60,6 +62,9 @@ int main(int argc, char** argv)
     }
     if (*health) {
         return llmproxy::cli::run_healthcheck(url, std::cerr);
+    }
+    if (const auto code = management.run(std::cout, std::cerr)) {
+        return *code;
     }
     if (*version) {
         std::cout << "llm-proxy " << llmproxy::kVersion << "\n";

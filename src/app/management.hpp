@@ -1,11 +1,14 @@
 #pragma once
 
 #include "llmproxy/edge/handler.hpp"
+#include "llmproxy/edge/server.hpp"
 #include "llmproxy/handlers/manage.hpp"
 
 #include <boost/asio/thread_pool.hpp>
 
 #include <functional>
+#include <memory>
+#include <string>
 
 namespace llmproxy::app {
 
@@ -21,6 +24,9 @@ public:
     void add_to(edge::Routes& routes);
     /// Thread safety: may be called from any thread.
     void replace(const handlers::ManagementSettings& settings) { handler_.replace(settings); }
+    /// While there is no project, tells in the log how to make one.
+    /// \param url  of the management API; empty: no listener serves it.
+    core::Task<void> greet(std::string url);
     /// Waits for what still runs on its thread.
     void stop();
 
@@ -29,9 +35,14 @@ private:
     core::Task<handlers::ReloadReport> reload_aside();
     core::Task<handlers::ReloadReport> reload_here();
 
+    std::shared_ptr<storage::Store> store_;
     std::function<handlers::ReloadReport()> reload_;
     boost::asio::thread_pool aside_{1};
     handlers::Manage handler_;
 };
+
+/// Where the first listener that serves admin is, for programs on this machine; empty if none does.
+[[nodiscard]] std::string management_url(const edge::Server& server,
+                                         const edge::Settings& settings);
 
 }  // namespace llmproxy::app

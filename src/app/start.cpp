@@ -144,6 +144,7 @@ core::Result<void> Daemon::Parts::start(std::function<handlers::ReloadReport()> 
         return listening;
     }
     forward->destinations.listen_on(own_listeners(*server));
+    tasks.spawn(control, management->greet(management_url(*server, snapshot->server)));
     work.emplace(asio::make_work_guard(context));
     tasks.spawn(control, sweep());
     checks.follow(*gateway->policies()->backends);

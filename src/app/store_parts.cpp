@@ -28,7 +28,13 @@ core::Result<StoreParts> open_store(const storage::Settings& settings,
         return parts;
     }
     if (auto key = core::decode_key(settings.encryption_key.reveal())) {
-        auto vault = accounts::KeyVault::make(std::move(*key));
+        std::vector<core::Secret> older;
+        for (const auto& text : settings.old_encryption_keys) {
+            if (auto old = core::decode_key(text.reveal())) {
+                older.push_back(std::move(*old));
+            }
+        }
+        auto vault = accounts::KeyVault::make(std::move(*key), std::move(older));
         if (!vault) {
             return vault.error();
         }

@@ -33,6 +33,23 @@ void add_store_fields(std::vector<Field>& table)
                     .restart();
     file.set = table.back().set;
     table.push_back(std::move(file).commented("/run/secrets/encryption_key"));
+    auto old = field("store.old_encryption_keys", Type::secret_list, "[]",
+                     "Keys that were `encryption_key` before: they only open, until `llm-proxy "
+                     "store reencrypt` has sealed all provider keys anew.")
+                   .restart();
+    old.set = [](Cursor& cursor, const Value& value) {
+        for (const auto& text : std::get<std::vector<std::string>>(value)) {
+            cursor.root->store.old_encryption_keys.emplace_back(text);
+        }
+    };
+    old.get = [](Cursor& cursor) -> Value {
+        std::vector<std::string> texts;
+        for (const auto& key : cursor.root->store.old_encryption_keys) {
+            texts.push_back(key.reveal());
+        }
+        return texts;
+    };
+    table.push_back(std::move(old).commented("[\"${OLD_ENCRYPTION_KEY}\"]"));
     table.push_back(field("store.retention", Type::duration, "2160h",
                           "How long single usage rows are kept (90 days); 0s: for ever.")
                         .between(0, 36'500 * kDay)

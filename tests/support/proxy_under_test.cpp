@@ -17,7 +17,9 @@ namespace {
 std::shared_ptr<const config::Snapshot> load(const GatewayConfig& config, const std::string& dir)
 {
     const auto text = config.yaml(dir);
-    auto loaded = config::load_text(text, "test.yaml", {});
+    const auto file = dir + "/proxy.yaml";
+    write_file(file, text);
+    auto loaded = config::load_text(text, file, {});
     if (loaded.snapshot == nullptr) {
         std::string all = "test configuration refused:\n";
         for (const auto& problem : loaded.problems) {

@@ -75,6 +75,8 @@ public:
     void reload(const GatewayConfig& config);
     /// As an operator does; false if there is no such backend.
     bool order_circuit(std::string_view backend, policy::CircuitOrder order);
+    /// The file that a reload by a signal or the management API reads.
+    [[nodiscard]] std::string config_file() const { return dir_.file("proxy.yaml"); }
 
     /// The access log's line with that request id, waiting until it is there; null if it never comes.
     nlohmann::json access_line(const std::string& request_id);

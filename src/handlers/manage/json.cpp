@@ -34,9 +34,13 @@ public:
     }
     bool parse_error(std::size_t position, const std::string&, const Json::exception&)
     {
+        refuse(position);
+        return false;
+    }
+    void refuse(std::size_t position)
+    {
         fault_.say("The body is not valid JSON in UTF-8 (at byte " + std::to_string(position) +
                    ").");
-        return false;
     }
     [[nodiscard]] const Failure& fault() const noexcept { return fault_; }
 
@@ -72,6 +76,11 @@ core::Failure bad_field(const std::string& param, std::string_view expected)
 core::Result<Json> parse_json(std::string_view text)
 {
     Examiner examiner;
+    if (const auto end = text.find('\0'); end != std::string_view::npos) {
+        // The parser would take it for the end of the text.
+        examiner.refuse(end + 1);
+        return examiner.fault();
+    }
     if (!Json::sax_parse(text, &examiner)) {
         return examiner.fault();
     }

@@ -66,6 +66,16 @@ const Shape& update_shape()
     return shape;
 }
 
+const Shape& resealed_shape()
+{
+    static const Shape shape{
+        "Resealed",
+        "What sealing keys anew came to.",
+        {field("resealed", Kind::integer, "Keys that were sealed with an older master key.").must(),
+         field("current", Kind::integer, "Keys that were sealed with the current one.").must()}};
+    return shape;
+}
+
 Json show(const ProviderKeyRow& row)
 {
     Json shown = Json::object();
@@ -99,11 +109,16 @@ Reply answer(const ProviderKeyRow& row, unsigned status = 200)
     return reply;
 }
 
+Failure no_vault()
+{
+    return Failure(Errc::conflict, Origin::self, "no store.encryption_key")
+        .say("Provider keys need a master key to be sealed with (store.encryption_key).");
+}
+
 core::Result<void> seal(const ManageParts& parts, ProviderKeyRow& row, const Json& body)
 {
     if (!parts.vault) {
-        return Failure(Errc::conflict, Origin::self, "no store.encryption_key")
-            .say("Provider keys need a master key to be sealed with (store.encryption_key).");
+        return no_vault();
     }
     return parts.vault->seal(row, core::Secret(body["key"].get<std::string>()));
 }
@@ -199,6 +214,72 @@ core::Task<core::Result<Reply>> update_key(ManageParts& parts, Call& call)
     co_return co_await put_key(parts, std::move(row), std::move(audit), 200);
 }
 
+/// What one pass over all keys came to.
+struct Resealed {
+    std::int64_t resealed = 0;
+    std::int64_t current = 0;  ///< needed nothing
+};
+
+core::Task<core::Result<Resealed>> reseal_all(ManageParts& parts, const Call& call)
+{
+    Resealed counts;
+    std::vector<ProviderKeyRow> changed;
+    storage::PageRequest page(static_cast<std::uint32_t>(kMostPerPage));
+    do {
+        auto rows = co_await parts.store->provider_keys(std::nullopt, page);
+        if (!rows) {
+            co_return rows.error();
+        }
+        for (auto& row : rows->rows) {
+            if (parts.vault->is_current(row)) {
+                ++counts.current;
+                continue;
+            }
+            if (const auto sealed = parts.vault->reseal(row); !sealed) {
+                co_return Failure(Errc::conflict, Origin::self, sealed.error().describe())
+                    .say("The key " + key_text(row.id) +
+                         " is sealed with a master key that is not in store.old_encryption_keys.");
+            }
+            row.updated = call.now;
+            changed.push_back(std::move(row));
+        }
+        page.cursor = std::move(rows->next);
+    } while (!page.cursor.empty());
+    counts.resealed = static_cast<std::int64_t>(changed.size());
+    if (!changed.empty()) {
+        const Json outcome{{"resealed", counts.resealed}};
+        auto audit =
+            audit_row(call, "provider_key.reseal", "provider_key", "all", nullptr, outcome);
+        auto written =
+            co_await parts.store->replace_provider_keys(std::move(changed), std::move(audit));
+        if (!written) {
+            co_return change_failure(written.error());
+        }
+    }
+    co_return counts;
+}
+
+core::Task<core::Result<Reply>> reseal_keys(ManageParts& parts, Call& call)
+{
+    if (!parts.vault) {
+        co_return no_vault();
+    }
+    // A key that somebody changes meanwhile is found as it is then.
+    constexpr int kTries = 5;
+    for (int i = 1;; ++i) {
+        auto counts = co_await reseal_all(parts, call);
+        if (counts) {
+            Json body = Json::object();
+            body["resealed"] = counts->resealed;
+            body["current"] = counts->current;
+            co_return Reply(std::move(body));
+        }
+        if (counts.error().errc() != Errc::precondition_failed || i == kTries) {
+            co_return counts.error();
+        }
+    }
+}
+
 core::Task<core::Result<Reply>> delete_key(ManageParts& parts, Call& call)
 {
     Reply gone;
@@ -248,6 +329,11 @@ void add_key_routes(std::vector<Route>& table)
                         .gives(key_shape())
                         .tagged()
                         .if_match()
+                        .conflicting());
+    table.push_back(route(http::Verb::post, "/manage/keys/reseal", "resealKeys", "provider keys",
+                          "Seal all keys anew with the current master key, all or none.",
+                          reseal_keys)
+                        .gives(resealed_shape())
                         .conflicting());
     auto remove = route(http::Verb::delete_, "/manage/keys/{key}", "deleteKey", "provider keys",
                         "Delete a provider key.", delete_key);

@@ -80,7 +80,7 @@ private:
         call.query = std::move(*parameters);
         call.if_match = manage::Precondition::parse(exchange_.head().fields.get("if-match"));
         if (route.conditional && !call.if_match.given()) {
-            return manage::precondition_required();
+            return Failure(Errc::precondition_required, Origin::client);
         }
         if (route.needs_store && !parts_.store) {
             return Failure(Errc::store_unavailable, Origin::self, "no store.path")

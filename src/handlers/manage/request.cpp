@@ -32,8 +32,7 @@ core::Result<void> check_head(const http::RequestHead& head)
     const auto media = core::trim(type.substr(0, type.find(';')));
     if (!core::iequals(media, "application/json") &&
         !core::iequals(media, "application/merge-patch+json")) {
-        return Failure(Errc::unsupported_encoding, Origin::client, "media type")
-            .say("The body must be JSON: Content-Type: application/json.");
+        return Failure(Errc::unsupported_media_type, Origin::client, std::string(type));
     }
     return {};
 }
@@ -60,12 +59,6 @@ core::Task<core::Result<std::string>> read_whole(http::Exchange& exchange)
 }
 
 }  // namespace
-
-core::Failure precondition_required()
-{
-    return Failure(Errc::precondition_failed, Origin::client, "no If-Match")
-        .say("This change needs If-Match with the ETag of what was read.");
-}
 
 core::Task<core::Result<void>> read_request(http::Exchange& exchange, const Route& route,
                                             Call& call)

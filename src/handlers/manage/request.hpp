@@ -7,13 +7,11 @@
 
 namespace llmproxy::handlers::manage {
 
-inline constexpr std::size_t kMostBody = 256 * 1024;
+inline constexpr std::size_t kMostBody = 128 * 1024;
 
 /// Reads and checks the body that a route takes, into `call.body`. Fails with Errc::bad_request,
 /// request_too_large, unsupported_encoding, unsupported_media_type, or as the exchange does.
 core::Task<core::Result<void>> read_request(http::Exchange& exchange, const Route& route,
                                             Call& call);
-
-[[nodiscard]] core::Failure precondition_required();
 
 }  // namespace llmproxy::handlers::manage

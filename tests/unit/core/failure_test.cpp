@@ -24,6 +24,8 @@ constexpr Row kContract[] = {
     {Errc::model_not_found, 404, "invalid_request_error", "model_not_found"},
     {Errc::conflict, 409, "invalid_request_error", "conflict"},
     {Errc::precondition_failed, 412, "invalid_request_error", "precondition_failed"},
+    {Errc::precondition_required, 428, "invalid_request_error", "precondition_required"},
+    {Errc::unsupported_media_type, 415, "invalid_request_error", "unsupported_media_type"},
     {Errc::proxy_auth_required, 407, "invalid_request_error", "proxy_authentication_required"},
     {Errc::request_timeout, 408, "timeout_error", "request_timeout"},
     {Errc::request_too_large, 413, "invalid_request_error", "request_too_large"},
