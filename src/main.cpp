@@ -1,4 +1,5 @@
 #include "llmproxy/app/serve.hpp"
+#include "llmproxy/app/store_commands.hpp"
 #include "llmproxy/cli/certs.hpp"
 #include "llmproxy/cli/config_commands.hpp"
 #include "llmproxy/cli/healthcheck.hpp"
@@ -22,6 +23,7 @@ int main(int argc, char** argv)
     std::string config;
     std::string directory;
     std::string what;
+    bool store = false;
     std::string url = "http://127.0.0.1:8888/healthz";
 
     auto* serve = app.add_subcommand("serve", "Run the daemon");
@@ -29,6 +31,7 @@ int main(int argc, char** argv)
     auto* check =
         app.add_subcommand("check", "Validate a configuration and print what is in force");
     check->add_option("--config,-c", config, "Configuration file (YAML)")->required();
+    check->add_flag("--store", store, "Read the whole store too, and compare");
     auto* documents =
         app.add_subcommand("config", "Print the configuration's reference, schema or example");
     documents->add_option("what", what, "reference, schema or example")
@@ -40,7 +43,7 @@ int main(int argc, char** argv)
     init->add_option("dir", directory, "Folder to put them in")->required();
     auto* health = app.add_subcommand("healthcheck", "Ask a running daemon whether it is well");
     health->add_option("--url", url, "What to ask")->capture_default_str();
-    llmproxy::cli::ManagementCommands management(app);
+    llmproxy::cli::ManagementCommands management(app, llmproxy::app::run_offline_backup);
     auto* version = app.add_subcommand("version", "Print the version");
 
     try {
@@ -52,7 +55,9 @@ int main(int argc, char** argv)
         return llmproxy::app::run_serve(config, std::cerr);
     }
     if (*check) {
-        return llmproxy::cli::run_check(config, std::cout, std::cerr);
+        const int code = llmproxy::cli::run_check(config, std::cout, std::cerr);
+        return code == 0 && store ? llmproxy::app::run_check_store(config, std::cout, std::cerr)
+                                  : code;
     }
     if (*documents) {
         return llmproxy::cli::run_config(what, std::cout);

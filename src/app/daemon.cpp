@@ -72,7 +72,6 @@ int Daemon::wait()
     }
     parts.threads.clear();
     parts.background.join();
-    parts.management->stop();
     parts.context.end_all();  // what is left holds grants, which end before the accounts
     parts.resolver.reset();
     parts.access_log->flush();

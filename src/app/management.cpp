@@ -10,8 +10,8 @@ namespace llmproxy::app {
 namespace asio = boost::asio;
 
 Management::Management(handlers::ManageParts parts, std::function<handlers::ReloadReport()> reload,
-                       const handlers::ManagementSettings& settings)
-    : store_(parts.store), reload_(std::move(reload)),
+                       asio::any_io_executor aside, const handlers::ManagementSettings& settings)
+    : store_(parts.store), reload_(std::move(reload)), aside_(std::move(aside)),
       handler_(complete(std::move(parts)), settings)
 {
 }
@@ -45,11 +45,6 @@ core::Task<void> Management::greet(std::string url)
                                : "LLM_PROXY_MANAGEMENT_TOKEN"},
          {"project", "llm-proxy project create my-team" + where},
          {"token", "llm-proxy token create --project my-team my-app" + where}});
-}
-
-void Management::stop()
-{
-    aside_.join();
 }
 
 core::Task<handlers::ReloadReport> Management::reload_aside()

@@ -4,7 +4,7 @@
 #include "llmproxy/edge/server.hpp"
 #include "llmproxy/handlers/manage.hpp"
 
-#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/any_io_executor.hpp>
 
 #include <functional>
 #include <memory>
@@ -12,14 +12,15 @@
 
 namespace llmproxy::app {
 
-/// The management API, wired: what blocks runs on a thread of its own.
+/// The management API, wired: what blocks runs aside.
 /// Lifetime: ends before what its parts refer to, after the last request.
 class Management {
 public:
     /// \param parts   all but `reload`.
     /// \param reload  may block.
+    /// \param aside   where it may.
     Management(handlers::ManageParts parts, std::function<handlers::ReloadReport()> reload,
-               const handlers::ManagementSettings& settings);
+               boost::asio::any_io_executor aside, const handlers::ManagementSettings& settings);
 
     void add_to(edge::Routes& routes);
     /// Thread safety: may be called from any thread.
@@ -27,8 +28,6 @@ public:
     /// While there is no project, tells in the log how to make one.
     /// \param url  of the management API; empty: no listener serves it.
     core::Task<void> greet(std::string url);
-    /// Waits for what still runs on its thread.
-    void stop();
 
 private:
     handlers::ManageParts complete(handlers::ManageParts parts);
@@ -37,7 +36,7 @@ private:
 
     std::shared_ptr<storage::Store> store_;
     std::function<handlers::ReloadReport()> reload_;
-    boost::asio::thread_pool aside_{1};
+    boost::asio::any_io_executor aside_;
     handlers::Manage handler_;
 };
 

@@ -1,5 +1,7 @@
 #include "llmproxy/cli/healthcheck.hpp"
 
+#include "url.hpp"
+
 #include <cstring>
 #include <netdb.h>
 #include <ostream>
@@ -53,22 +55,14 @@ private:
 
 int run_healthcheck(const std::string& url, std::ostream& err)
 {
-    constexpr std::string_view kScheme = "http://";
-    if (!url.starts_with(kScheme)) {
+    const auto parsed = parse_url(url);
+    if (!parsed || parsed->tls) {
         err << "healthcheck: expected http://host:port/path, got " << url << "\n";
         return 2;
     }
-    const auto rest = url.substr(kScheme.size());
-    const auto slash = rest.find('/');
-    const auto authority = rest.substr(0, slash);
-    const auto path = slash == std::string::npos ? std::string("/healthz") : rest.substr(slash);
-    const auto colon = authority.rfind(':');
-    auto host = authority.substr(0, colon);
-    const auto port = colon == std::string::npos ? std::string("80") : authority.substr(colon + 1);
-    if (host.starts_with('[') && host.ends_with(']')) {
-        host = host.substr(1, host.size() - 2);
-    }
-    const Connection connection(host, port);
+    const auto& authority = parsed->authority;
+    const auto path = parsed->path.empty() ? std::string("/healthz") : parsed->path;
+    const Connection connection(parsed->host, std::to_string(parsed->port));
     if (connection.fd() < 0) {
         err << "healthcheck: cannot connect to " << authority << ": " << std::strerror(errno)
             << "\n";

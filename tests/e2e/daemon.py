@@ -78,8 +78,10 @@ class Daemon:
                                             stderr=subprocess.STDOUT, preexec_fn=limits, **(start or {}))
         wait_until(lambda: self.listening(earlier), "start")
 
-    def text(self, backends="", model="mock-gpt", mock="{}", server="", certs="certs", more=""):
-        """A configuration; `server` and `more` are lines, `backends` replaces the mock provider."""
+    def text(self, backends="", model="mock-gpt", mock="{}", server="", certs="certs", more="",
+             ops="metrics, health", ops_more="", auth="{ mode: open }"):
+        """A configuration; `server` and `more` are lines, `backends` replaces the mock provider, `ops` are the roles of
+        the second listener."""
         certs = os.path.join(self.folder, certs)
         backends = backends or f'  - {{ name: mock, provider: mock, models: ["{model}*"], mock: {mock} }}\n'
         return f"""server:
@@ -91,9 +93,9 @@ class Daemon:
         certificate: {certs}/server.crt
         key: {certs}/server.key
         allow_plain: true
-    - {{ name: ops, address: "127.0.0.1:0", serve: [metrics, health] }}
+    - {{ name: ops, address: "127.0.0.1:0", serve: [{ops}]{ops_more} }}
 {server}backends:
-{backends}auth: {{ mode: open }}
+{backends}auth: {auth}
 logging: {{ level: info, path: "{self.log}", access_log: {{ path: "{self.folder}/access.log" }} }}
 {more}"""
 

@@ -105,6 +105,12 @@ TEST_F(ManageAccounts, LimitsAndBudgetsShareTheVersionOfTheirSubject)
     EXPECT_TRUE(body[0]["tokens"].is_null());
     EXPECT_EQ(body[1]["soft_percents"], json::array({50, 90}));
     EXPECT_EQ(api.get(path).head["etag"], "\"3\"");
+    const auto spend = api.read(path + "/spend")["data"];
+    EXPECT_EQ(spend[2]["limit_usd"], "12.5");
+    EXPECT_TRUE(spend[2]["limit_tokens"].is_null());
+    EXPECT_EQ(spend[2]["reserved_usd"], "0");
+    EXPECT_TRUE(spend[0]["limit_usd"].is_null());
+    EXPECT_EQ(spend[3]["limit_tokens"], 0);
 }
 
 TEST_F(ManageAccounts, WhatContradictsItselfIsRefusedByTheField)

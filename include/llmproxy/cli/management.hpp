@@ -1,8 +1,10 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <ostream>
+#include <string>
 
 namespace CLI {
 class App;
@@ -16,8 +18,12 @@ namespace llmproxy::cli {
 /// Thread safety: none. Lifetime: outlives the parsing of the command line.
 class ManagementCommands {
 public:
+    /// Copies the store that a configuration names to `to`, without a daemon. Returns the exit code.
+    using OfflineBackup = std::function<int(const std::string& config, const std::string& to,
+                                            std::ostream& out, std::ostream& err)>;
+
     /// Adds the commands with their options.
-    explicit ManagementCommands(CLI::App& app);
+    ManagementCommands(CLI::App& app, OfflineBackup offline_backup);
     ManagementCommands(const ManagementCommands&) = delete;
     ManagementCommands& operator=(const ManagementCommands&) = delete;
     ~ManagementCommands();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "llmproxy/accounts/budget.hpp"
 #include "llmproxy/accounts/key_vault.hpp"
 #include "llmproxy/core/clock.hpp"
 #include "llmproxy/core/task.hpp"
@@ -40,6 +41,9 @@ struct ManageParts {
     /// ends too; may be empty.
     std::function<void(storage::Subject)> ended;
     std::shared_ptr<const core::Clock> clock;
+    /// Where a subject's budgets stand, what is reserved included; may be empty.
+    std::function<core::Task<core::Result<std::vector<accounts::Budget::State>>>(storage::Subject)>
+        budget_of;
     std::function<std::shared_ptr<const upstream::Backends>()> backends;  ///< those in force
     std::function<core::Task<ReloadReport>()> reload;
 };

@@ -1,7 +1,5 @@
 #include "commands.hpp"
 
-#include "llmproxy/cli/management.hpp"
-
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -12,14 +10,15 @@ struct ManagementCommands::State {
     manage::Session session;
 };
 
-ManagementCommands::ManagementCommands(CLI::App& app) : state_(std::make_unique<State>())
+ManagementCommands::ManagementCommands(CLI::App& app, OfflineBackup offline_backup)
+    : state_(std::make_unique<State>())
 {
     manage::add_project_commands(app, state_->session);
     manage::add_token_commands(app, state_->session);
     manage::add_key_commands(app, state_->session);
     manage::add_usage_commands(app, state_->session);
     manage::add_backend_commands(app, state_->session);
-    manage::add_operation_commands(app, state_->session);
+    manage::add_operation_commands(app, state_->session, std::move(offline_backup));
 }
 
 ManagementCommands::~ManagementCommands() = default;
@@ -116,14 +115,21 @@ std::map<std::string, std::string> names_of(Session& session, const std::string&
 
 void GrantOptions::add_to(CLI::App& command)
 {
-    command.add_option("--model", models,
-                       "A model, or a pattern of models, that may be used; repeat for more, '' for "
-                       "all");
-    command.add_option("--host", hosts,
-                       "A host that may be reached by the forward proxy; repeat for more, '' for "
-                       "all");
-    command.add_option("--route", routes,
-                       "A route that may be used; repeat for more, '' for the usual ones");
+    // Without this an option would take the name that follows it as well.
+    constexpr bool kOneValueEach = false;
+    command
+        .add_option(
+            "--model", models,
+            "A model, or a pattern of models, that may be used; repeat for more, '' for all")
+        ->allow_extra_args(kOneValueEach);
+    command
+        .add_option("--host", hosts,
+                    "A host that may be reached by the forward proxy; repeat for more, '' for all")
+        ->allow_extra_args(kOneValueEach);
+    command
+        .add_option("--route", routes,
+                    "A route that may be used; repeat for more, '' for the usual ones")
+        ->allow_extra_args(kOneValueEach);
 }
 
 void GrantOptions::put(Json& body) const

@@ -2,6 +2,8 @@
 
 #include "session.hpp"
 
+#include "llmproxy/cli/management.hpp"
+
 #include <functional>
 #include <map>
 #include <string>
@@ -19,7 +21,8 @@ void add_token_commands(CLI::App& app, Session& session);
 void add_key_commands(CLI::App& app, Session& session);
 void add_usage_commands(CLI::App& app, Session& session);
 void add_backend_commands(CLI::App& app, Session& session);
-void add_operation_commands(CLI::App& app, Session& session);
+void add_operation_commands(CLI::App& app, Session& session,
+                            ManagementCommands::OfflineBackup offline_backup);
 /// @}
 
 /// Finds the path of what a command line names. Throws Stop.

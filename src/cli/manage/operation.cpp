@@ -2,6 +2,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include <sstream>
+
 namespace llmproxy::cli::manage {
 namespace {
 
@@ -14,6 +16,20 @@ struct AuditOptions {
     std::string target;
     std::size_t limit = 50;
 };
+
+struct BackupOptions {
+    std::string path;
+    std::string config;
+};
+
+void back_up(Session& session, const std::string& path)
+{
+    Json body = Json::object();
+    if (!path.empty()) {
+        body["path"] = path;
+    }
+    show(session, session.send("POST", "/manage/backup", body));
+}
 
 void audit(Session& session, const AuditOptions& options)
 {
@@ -55,7 +71,8 @@ void print_reload(Session& session, const Json& report)
 
 }  // namespace
 
-void add_operation_commands(CLI::App& app, Session& session)
+void add_operation_commands(CLI::App& app, Session& session,
+                            ManagementCommands::OfflineBackup offline_backup)
 {
     const auto options = std::make_shared<AuditOptions>();
     auto* auditing = command(app, session, "audit", "Who changed what",
@@ -75,17 +92,25 @@ void add_operation_commands(CLI::App& app, Session& session)
         });
     session.add_options(*reloading);
 
-    const auto path = std::make_shared<std::string>();
-    auto* copying =
-        command(app, session, "backup", "Copy the store while the daemon works", [&session, path] {
-            Json body = Json::object();
-            if (!path->empty()) {
-                body["path"] = *path;
+    const auto copy = std::make_shared<BackupOptions>();
+    auto* copying = command(
+        app, session, "backup", "Copy the store",
+        [&session, copy, offline = std::move(offline_backup)] {
+            if (copy->config.empty()) {
+                back_up(session, copy->path);
+                return;
             }
-            show(session, session.send("POST", "/manage/backup", body));
+            std::ostringstream reason;
+            const int code = offline(copy->config, copy->path, session.out(), reason);
+            if (code != 0) {
+                throw Stop{code, reason.str().substr(0, reason.str().find_last_not_of('\n') + 1)};
+            }
         });
     session.add_options(*copying);
-    copying->add_option("path", *path, "Below the folder of the store; nothing may be there");
+    copying->add_option("path", copy->path,
+                        "Where to; below the folder of the store if a daemon makes it");
+    copying->add_option("--config,-c", copy->config,
+                        "Copy the store of this configuration, which no daemon has open");
 
     auto* store = app.add_subcommand("store", "The store");
     session.add_options(*store);

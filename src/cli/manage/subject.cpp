@@ -156,13 +156,15 @@ void spend(Session& session, const Options& options, const std::string& path)
         session.print(spent);
         return;
     }
-    print_table(session.out(), spent,
-                {{"period", "PERIOD"},
-                 {"start", "FROM"},
-                 {"end", "TO"},
-                 {"cost_usd", "USD"},
-                 {"tokens", "TOKENS"},
-                 {"requests", "REQUESTS"}});
+    std::vector<std::pair<std::string, std::string>> columns{
+        {"period", "PERIOD"}, {"start", "FROM"},    {"end", "TO"},
+        {"cost_usd", "USD"},  {"tokens", "TOKENS"}, {"requests", "REQUESTS"}};
+    if (options.period.empty()) {
+        columns.insert(columns.end(), {{"limit_usd", "OF USD"},
+                                       {"limit_tokens", "OF TOKENS"},
+                                       {"reserved_usd", "RESERVED USD"}});
+    }
+    print_table(session.out(), spent, columns);
 }
 
 }  // namespace
@@ -197,6 +199,7 @@ void add_subject_commands(CLI::App& group, Session& session, const std::string& 
         ->needs(period);
     budgeting->add_option("--soft", options->soft, "Percents that are told when they are reached")
         ->delimiter(',')
+        ->allow_extra_args(false)
         ->needs(period);
     budgeting->add_flag("--clear", options->clear, "No budget for the period")->needs(period);
 

@@ -173,6 +173,7 @@ void add_usage_commands(CLI::App& app, Session& session)
         ->add_option("--group-by", options->group_by,
                      "project, token, route, backend, model, served_model, hour, day; or none")
         ->delimiter(',')
+        ->allow_extra_args(false)
         ->capture_default_str();
 
     auto* list = command(*group, session, "list", "Single attempts, the newest first",

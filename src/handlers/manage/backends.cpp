@@ -152,19 +152,12 @@ core::Task<core::Result<Reply>> get_backend(ManageParts& parts, Call& call)
     co_return Reply(show(backend));
 }
 
-void act(upstream::Backend& backend, const std::string& action)
+policy::CircuitOrder order_of(const std::string& action)
 {
-    auto& circuit = backend.circuit();
     if (action == "close") {
-        circuit.hold_closed();
-    } else if (action == "reset") {
-        circuit.reset();
-    } else {
-        circuit.hold_open();
+        return policy::CircuitOrder::close;
     }
-    if (action == "drain") {
-        backend.close_idle();
-    }
+    return action == "reset" ? policy::CircuitOrder::reset : policy::CircuitOrder::open;
 }
 
 Json brief(const upstream::Backend& backend)
@@ -175,13 +168,20 @@ Json brief(const upstream::Backend& backend)
 
 core::Task<core::Result<Reply>> set_circuit(ManageParts& parts, Call& call)
 {
-    const auto backend = parts.backends()->by_name(call.path[0]);
+    const auto backends = parts.backends();
+    const auto backend = backends->by_name(call.path[0]);
     if (!backend) {
         co_return no_backend();
     }
     const auto action = call.body["action"].get<std::string>();
     const auto before = brief(*backend);
-    act(*backend, action);
+    const auto ordered = backends->order_circuit(backend->name(), order_of(action));
+    if (!ordered) {
+        co_return ordered.error();
+    }
+    if (action == "drain") {
+        backend->close_idle();
+    }
     auto row =
         audit_row(call, "backend." + action, "backend", backend->name(), before, brief(*backend));
     co_await note_change(parts, std::move(row));

@@ -74,13 +74,18 @@ const Shape& budgets_shape(bool shown)
 
 const Shape& spend_shape()
 {
-    static const Shape shape{"Spend",
-                             "What was spent in a period.",
-                             {period_field().must(), field("start", Kind::time, "").must(),
-                              field("end", Kind::time, "Null: it never ends.").must().or_null(),
-                              field("cost_usd", Kind::usd, "").must(),
-                              field("tokens", Kind::integer, "").must(),
-                              field("requests", Kind::integer, "").must()}};
+    static const Shape shape{
+        "Spend",
+        "What was spent in a period.",
+        {period_field().must(), field("start", Kind::time, "").must(),
+         field("end", Kind::time, "Null: it never ends.").must().or_null(),
+         field("cost_usd", Kind::usd, "").must(), field("tokens", Kind::integer, "").must(),
+         field("requests", Kind::integer, "").must(),
+         field("reserved_usd", Kind::usd,
+               "What requests under way may cost; this and what follows only of current periods."),
+         field("reserved_tokens", Kind::integer, ""),
+         field("limit_usd", Kind::usd, "The budget; null: no bound.").or_null(),
+         field("limit_tokens", Kind::integer, "").or_null()}};
     return shape;
 }
 
@@ -210,6 +215,24 @@ core::Task<core::Result<Reply>> set_budgets(ManageParts& parts, Call& call)
     co_return reply;
 }
 
+/// What of a current period is not in the ledger.
+void put_standing(Json& into, PeriodKind kind, const std::vector<BudgetRow>& budgets,
+                  const std::vector<accounts::Budget::State>& states)
+{
+    accounts::Amount reserved;
+    for (const auto& state : states) {
+        reserved = state.period.kind == kind ? state.reserved : reserved;
+    }
+    into["reserved_usd"] = core::to_text(reserved.cost);
+    into["reserved_tokens"] = reserved.tokens;
+    BudgetRow limit;
+    for (const auto& budget : budgets) {
+        limit = budget.period == kind ? budget : limit;
+    }
+    into["limit_usd"] = limit.cost ? Json(core::to_text(*limit.cost)) : Json(nullptr);
+    into["limit_tokens"] = limit.tokens ? Json(*limit.tokens) : Json(nullptr);
+}
+
 /// The sums of the periods that hold `now`, in the order of kPeriodKinds; zeros where there is none.
 std::vector<LedgerRow> complete(const std::vector<LedgerRow>& rows, storage::Subject subject,
                                 core::SystemTime now)
@@ -224,6 +247,34 @@ std::vector<LedgerRow> complete(const std::vector<LedgerRow>& rows, storage::Sub
         all.push_back(found == rows.end() ? row : *found);
     }
     return all;
+}
+
+core::Task<core::Result<Reply>> current_spend(ManageParts& parts, storage::Subject subject,
+                                              core::SystemTime now)
+{
+    auto rows = co_await parts.store->ledger(subject, now);
+    if (!rows) {
+        co_return rows.error();
+    }
+    auto budgets = co_await parts.store->budgets(subject);
+    if (!budgets) {
+        co_return budgets.error();
+    }
+    std::vector<accounts::Budget::State> states;
+    if (parts.budget_of) {
+        auto known = co_await parts.budget_of(subject);
+        if (!known) {
+            co_return known.error();
+        }
+        states = std::move(*known);
+    }
+    storage::Page<LedgerRow> page;
+    page.rows = complete(*rows, subject, now);
+    co_return page_reply(page, [&](const LedgerRow& row) {
+        auto shown = show(row);
+        put_standing(shown, row.key.period.kind, *budgets, states);
+        return shown;
+    });
 }
 
 core::Task<core::Result<Reply>> get_spend(ManageParts& parts, Call& call)
@@ -241,13 +292,7 @@ core::Task<core::Result<Reply>> get_spend(ManageParts& parts, Call& call)
         }
         co_return page_reply(*page, [](const LedgerRow& row) { return show(row); });
     }
-    auto rows = co_await parts.store->ledger(at->subject, call.now);
-    if (!rows) {
-        co_return rows.error();
-    }
-    storage::Page<LedgerRow> page;
-    page.rows = complete(*rows, at->subject, call.now);
-    co_return page_reply(page, [](const LedgerRow& row) { return show(row); });
+    co_return co_await current_spend(parts, at->subject, call.now);
 }
 
 }  // namespace
