@@ -92,6 +92,9 @@ export async function startUpstream() {
       response.write(event(delta({ content: 'first' })));
       return;
     }
+    if (body.model === 'gpt-error-frame') {
+      return response.end(event({ error: { message: 'as asked', type: 'server_error', code: null, param: null } }));
+    }
     if (body.model === 'gpt-cut') {
       response.write(upstream.cutScript.slice(0, upstream.cut), () => response.socket.end());
       return;
@@ -127,6 +130,7 @@ export async function startUpstream() {
       const status = /^gpt-status-(\d+)$/.exec(body.model)?.[1];
       if (status) return json(response, { error: { message: 'as asked', type: 'x', code: null, param: null } }, Number(status));
       if (body.model === 'gpt-reset') return response.socket.destroy();
+      if (body.model === 'gpt-silent') return undefined;
       if (body.stream) return streamChat(body, response);
       const message = { role: 'assistant', content: `echo ${body.messages.at(-1).content}` };
       if (body.tools) {
