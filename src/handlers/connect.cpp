@@ -42,7 +42,10 @@ core::Task<core::Result<void>> Connect::open(http::Exchange& exchange, std::stri
     if (!authority) {
         co_return authority.error();
     }
-    if (head.framing.kind != http::Framing::Kind::none) {
+    // Clients made with WinINet say that there is none.
+    const bool says_none =
+        head.framing.kind == http::Framing::Kind::length && head.framing.length == 0;
+    if (head.framing.kind != http::Framing::Kind::none && !says_none) {
         co_return Failure(Errc::bad_request, Origin::client, "a body with CONNECT")
             .say("The request is malformed: CONNECT has no body.");
     }

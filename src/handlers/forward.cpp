@@ -1,9 +1,14 @@
 #include "llmproxy/handlers/forward.hpp"
 #include "forward_account.hpp"
 
+#include "llmproxy/auth/credentials.hpp"
+#include "llmproxy/core/text.hpp"
+#include "llmproxy/http/forwarded.hpp"
 #include "llmproxy/http/target.hpp"
 #include "llmproxy/net/connector.hpp"
 #include "llmproxy/pipeline/forwarding.hpp"
+
+#include <algorithm>
 
 namespace llmproxy::handlers {
 namespace {
@@ -68,6 +73,41 @@ private:
     std::string origin_;
 };
 
+/// Whether a field may tell a secret.
+bool is_sensitive(const http::Field& field)
+{
+    const auto same = [&](std::string_view name) { return core::iequals(name, field.name); };
+    return field.id == http::FieldName::authorization || field.id == http::FieldName::cookie ||
+           http::is_hop_by_hop(field) ||
+           std::any_of(auth::kCredentialHeaders.begin(), auth::kCredentialHeaders.end(), same);
+}
+
+/// The request as it came, but for what may be secret (RFC 9110, section 9.3.8).
+std::string echo(const http::RequestHead& head)
+{
+    std::string out;
+    core::append_all(out, head.method, " ", head.target, " HTTP/1.", head.version == 10 ? "0" : "1",
+                     "\r\n");
+    for (const auto& field : head.fields) {
+        if (!is_sensitive(field)) {
+            http::append_field(out, field.name, field.value);
+        }
+    }
+    out += "\r\n";
+    return out;
+}
+
+/// Answers a TRACE or OPTIONS that may go no further, as its final recipient.
+core::Task<core::Result<void>> answer_here(http::Exchange& exchange)
+{
+    const bool trace = exchange.head().verb == http::Verb::trace;
+    const std::string fields =
+        trace ? "Content-Type: message/http\r\n"
+              : "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, CONNECT, OPTIONS, TRACE\r\n";
+    const auto body = trace ? echo(exchange.head()) : std::string();
+    co_return co_await exchange.reply(200, fields, body);
+}
+
 }  // namespace
 
 core::Task<void> Forward::handle(http::Exchange& exchange)
@@ -97,11 +137,21 @@ core::Task<core::Result<void>> Forward::pass_on(http::Exchange& exchange, std::s
     }
     exchange.record.authority = target->host_field();
     exchange.record.path = target->rest.substr(0, target->rest.find('?'));
+    const auto hops = http::max_forwards(head);
+    if (!hops) {
+        co_return hops.error();
+    }
+    if (*hops == 0U) {
+        co_return co_await answer_here(exchange);
+    }
     std::string origin_target;
     target->append_origin_target(origin_target);
     pipeline::ForwardRequest request(std::move(origin_target), target->host_field(),
                                      policies->settings.idle_timeout);
     request.progress_interval = policies->settings.progress_interval;
+    if (*hops) {
+        request.max_forwards = **hops - 1;
+    }
     VettedConnections connections(proxy_, exchange, policies, account, target->authority);
     auto passed = co_await pipeline::forward_request(exchange, policies->pipeline,
                                                      proxy_.via_name(), request, connections);

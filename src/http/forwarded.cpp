@@ -1,8 +1,10 @@
 #include "llmproxy/http/forwarded.hpp"
 
+#include "llmproxy/core/number.hpp"
 #include "llmproxy/core/text.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 namespace llmproxy::http {
@@ -77,6 +79,25 @@ bool came_through(const Fields& fields, std::string_view pseudonym) noexcept
     return std::any_of(fields.begin(), fields.end(), [&](const Field& field) {
         return field.id == FieldName::via && field.value.find(pseudonym) != std::string_view::npos;
     });
+}
+
+core::Result<std::optional<std::uint64_t>> max_forwards(const RequestHead& head)
+{
+    const bool counts = head.verb == Verb::trace || head.verb == Verb::options;
+    const auto lines = counts ? head.fields.count(FieldName::max_forwards) : 0;
+    if (lines == 0) {
+        return std::optional<std::uint64_t>();
+    }
+    const auto text = head.fields.get(FieldName::max_forwards);
+    const bool number =
+        !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+    if (lines > 1 || !number) {
+        return core::Failure(core::Errc::bad_request, core::Origin::client, "Max-Forwards")
+            .say("The request is malformed: Max-Forwards is not one number.");
+    }
+    // More than fits is more than anybody counts down.
+    return core::parse_number<std::uint64_t>(text).value_or(
+        std::numeric_limits<std::uint64_t>::max());
 }
 
 void append_via(std::string& out, const Fields& received, std::string_view pseudonym)

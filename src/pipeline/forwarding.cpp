@@ -44,7 +44,8 @@ std::string compose_head(const RequestContext& context, const ForwardRequest& re
         const bool ours = field.id == FieldName::host || field.id == FieldName::content_length ||
                           field.id == FieldName::expect || field.id == FieldName::via ||
                           core::iequals(field.name, "x-request-id");
-        const bool dropped = ours || http::is_hop_by_hop(field) ||
+        const bool counted = field.id == FieldName::max_forwards && request.max_forwards;
+        const bool dropped = ours || counted || http::is_hop_by_hop(field) ||
                              (named && http::is_named_by_connection(head.fields, field)) ||
                              carries_own_token(field, authenticator);
         if (!dropped) {
@@ -53,6 +54,9 @@ std::string compose_head(const RequestContext& context, const ForwardRequest& re
     }
     http::append_via(out, head.fields, context.via_name);
     http::append_field(out, "X-Request-Id", context.exchange.record.request_id);
+    if (request.max_forwards) {
+        http::append_field(out, "Max-Forwards", std::to_string(*request.max_forwards));
+    }
     if (context.upgrade) {
         http::append_field(out, "Connection", "Upgrade");
         http::append_field(out, "Upgrade", head.fields.get(FieldName::upgrade));

@@ -81,12 +81,22 @@ TEST_F(Tunnel, SharesThePortWithTheGateway)
 TEST_F(Tunnel, RefusesBodies)
 {
     for (const std::string more :
-         {"Content-Length: 5\r\n", "Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n"}) {
+         {"Content-Length: 5\r\n", "Content-Length: 00\r\n", "Transfer-Encoding: chunked\r\n",
+          "Content-Length: 0\r\nContent-Length: 0\r\n"}) {
         auto client = proxy.connect();
         client.send(connect_request(origin.port(), more));
         EXPECT_EQ(client.response().status, 400) << more;
     }
     EXPECT_EQ(origin.connection_count(), 0U);
+}
+
+TEST_F(Tunnel, OpensForClientsThatSayThereIsNoBody)
+{
+    auto client = proxy.connect();
+    client.send(connect_request(origin.port(), "Content-Length: 0\r\n") + "early");
+    EXPECT_EQ(client.head(true).status, 200);
+    client.send(" late");
+    EXPECT_TRUE(client.read_until([](std::string_view got) { return got == "early late"; }));
 }
 
 TEST_F(Tunnel, RefusesWhatIsNoAuthority)

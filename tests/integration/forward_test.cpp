@@ -153,6 +153,52 @@ TEST_F(ForwardProxy, AsksAboutTheWholeOrigin)
     EXPECT_EQ(origin.last_request().head.start_line, "OPTIONS * HTTP/1.1");
 }
 
+TEST_F(ForwardProxy, CountsMaxForwardsDown)
+{
+    for (const std::string method : {"TRACE", "OPTIONS"}) {
+        EXPECT_EQ(proxy.ask(request(method, "/m", "Max-Forwards: 3\r\n")).status, 200);
+        EXPECT_EQ(origin.last_request().head.word(0), method);
+        EXPECT_EQ(origin.last_request().head["Max-Forwards"], "2");
+        EXPECT_EQ(origin.last_request().head.count("Max-Forwards"), 1U);
+        EXPECT_EQ(proxy.ask(request(method, "/m", "Max-Forwards: 0001\r\n")).status, 200);
+        EXPECT_EQ(origin.last_request().head["Max-Forwards"], "0");
+    }
+    EXPECT_EQ(proxy.ask(request("OPTIONS", "/m", "Max-Forwards: 99999999999999999999\r\n")).status,
+              200);
+    EXPECT_EQ(origin.last_request().head["Max-Forwards"], "18446744073709551614");
+    EXPECT_EQ(proxy.ask(request("GET", "/m", "Max-Forwards: 0\r\n")).status, 200);
+    EXPECT_EQ(origin.last_request().head["Max-Forwards"], "0") << "means nothing with GET";
+}
+
+TEST_F(ForwardProxy, AnswersWhatMayGoNoFurtherItself)
+{
+    const auto options = proxy.ask(request("OPTIONS", "/m", "Max-Forwards: 0\r\n"));
+    EXPECT_EQ(options.status, 200);
+    EXPECT_TRUE(has_text(options.head["Allow"], "CONNECT"));
+    EXPECT_EQ(options.body, "");
+    const auto sent =
+        request("TRACE", "/m?x=1",
+                "Max-Forwards: 0\r\nX-Asked: yes\r\nAuthorization: Bearer canary\r\n"
+                "Cookie: canary\r\nProxy-Connection: canary\r\nX-Api-Key: canary\r\n");
+    const auto trace = proxy.ask(sent);
+    EXPECT_EQ(trace.status, 200);
+    EXPECT_EQ(trace.head["Content-Type"], "message/http");
+    EXPECT_TRUE(trace.body.starts_with(sent.substr(0, sent.find("\r\n") + 2))) << trace.body;
+    EXPECT_TRUE(has_text(trace.body, "X-Asked: yes\r\n"));
+    EXPECT_TRUE(trace.body.ends_with("\r\n\r\n"));
+    EXPECT_FALSE(has_text(trace.body, "canary"));
+    EXPECT_EQ(origin.request_count(), 0U);
+}
+
+TEST_F(ForwardProxy, RefusesAMaxForwardsThatIsNoNumber)
+{
+    for (const std::string value : {"Max-Forwards: x", "Max-Forwards: -1", "Max-Forwards: ",
+                                    "Max-Forwards: 1, 2", "Max-Forwards: 1\r\nMax-Forwards: 1"}) {
+        EXPECT_EQ(proxy.ask(request("TRACE", "/m", value + "\r\n")).status, 400) << value;
+    }
+    EXPECT_EQ(origin.request_count(), 0U);
+}
+
 TEST_F(ForwardProxy, StreamsPiecesAsTheyCome)
 {
     Gate more;

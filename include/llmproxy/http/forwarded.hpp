@@ -4,6 +4,8 @@
 #include "llmproxy/net/cidr.hpp"
 
 #include <boost/asio/ip/address.hpp>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,6 +32,10 @@ forwarded_client(const boost::asio::ip::address& peer, std::span<const std::stri
 
 /// Whether the Via fields name `pseudonym`: the message has passed here before.
 [[nodiscard]] bool came_through(const Fields& fields, std::string_view pseudonym) noexcept;
+
+/// How many more times a TRACE or OPTIONS may be forwarded, by its Max-Forwards (RFC 9110, section 7.6.2): 0 for one that ends
+/// here; nothing without the field and for other methods. Fails with Errc::bad_request if it is not one number.
+[[nodiscard]] core::Result<std::optional<std::uint64_t>> max_forwards(const RequestHead& head);
 
 /// Appends a Via field: what the received ones say, then `pseudonym`.
 void append_via(std::string& out, const Fields& received, std::string_view pseudonym);

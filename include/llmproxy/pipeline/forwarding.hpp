@@ -5,7 +5,9 @@
 #include "llmproxy/pipeline/gateway.hpp"
 #include "llmproxy/upstream/backend.hpp"
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -30,6 +32,7 @@ public:
     std::string host_field;      ///< value of the Host field
     core::Duration tunnel_idle;  ///< idle limit after an upgrade
     core::Duration progress_interval{0};
+    std::optional<std::uint64_t> max_forwards;  ///< value of the field that goes on, if one does
 };
 
 /// Sends the exchange's request to its origin and relays the reply, bodies piece by piece both ways (RFC 9110, section 7.6).
