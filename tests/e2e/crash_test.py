@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 
-from daemon import GUARD, DaemonTest, Origin, main, soak_runs
+from daemon import GUARD, DaemonTest, Origin, main, run, soak_runs
 
 CLIENTS = int(os.environ.get("LLMPROXY_E2E_CLIENTS", 16))
 ADMIN = "management-token-of-the-test"
@@ -194,6 +194,8 @@ class Crash(DaemonTest):
                 daemon = self.start()
         self.assertEqual(daemon.stop(), 0, daemon.said())
         self.assertEqual(self.occupied_slots(), 0, "reservations that nobody accounts for")
+        checked = run("check", "--config", daemon.config, "--store")
+        self.assertEqual(checked.returncode, 0, checked.stderr)
         self.check_all(under_way)
         for path in glob.glob(self.store + "*"):
             with open(path, "rb") as file:

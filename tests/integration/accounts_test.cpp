@@ -3,6 +3,8 @@
 #include "accounts_support.hpp"
 #include "support/raw_origin.hpp"
 
+#include <filesystem>
+
 using namespace llmproxy::test;
 using nlohmann::json;
 
@@ -316,4 +318,58 @@ TEST_F(Accounts, AWrongTokenIsRefusedHoweverItIsWrong)
     }
     EXPECT_EQ(ManageApi(proxy, token.secret).get("/manage/projects").status, 401);
     EXPECT_EQ(backend.request_count(), 0U);
+}
+
+TEST(StoreFiles, HoldNoTokenAndNoKeyInClear)
+{
+    const std::string backend_key = "sk-canary-backend-key-0123456789";
+    const std::string project_key = "sk-canary-project-key-0123456789";
+    const TempDir dir;
+    FakeBackend backend([](Exchange& exchange) { exchange.json(chat_reply(5, 6)); });
+    auto config = with_accounts(backend.url(), dir.file("store.db"));
+    config.backends.clear();
+    config.backend("b1", backend.url(), R"(["*"])", "api_key: " + backend_key);
+    std::vector<std::string> secrets{backend_key, project_key, std::string(kMasterKey),
+                                     std::string(kAdminToken), std::string(kViewerToken)};
+    std::string all;
+    const auto read_all = [&] {
+        for (const auto& entry : std::filesystem::directory_iterator(dir.path())) {
+            all += read_file(entry.path().string());
+        }
+    };
+    StoredToken without;
+    {
+        ProxyUnderTest proxy(config);
+        const ManageApi api(proxy);
+        without = make_token(api);
+        const auto with = make_token(api);
+        for (const auto& token : {without, with}) {
+            secrets.push_back(token.secret);
+            secrets.push_back(token.secret.substr(12));
+        }
+        api.make(
+            "/manage/keys",
+            {{"project", with.project}, {"backend", "b1"}, {"name", "own"}, {"key", project_key}});
+        EXPECT_EQ(proxy.ask(chat("gpt-4o", false, without.line())).status, 200);
+        EXPECT_EQ(backend.last_request().head["Authorization"], "Bearer " + backend_key);
+        EXPECT_EQ(proxy.ask(chat("gpt-4o", false, with.line())).status, 200);
+        EXPECT_EQ(backend.last_request().head["Authorization"], "Bearer " + project_key);
+
+        Gate held;
+        backend.next([&held](Exchange& exchange) {
+            exchange.wait(held);
+            exchange.json(chat_reply(5, 6));
+        });
+        auto client = proxy.connect();
+        client.send(chat("gpt-4o", false, with.line()));
+        ASSERT_TRUE(backend.wait_requests(3));
+        read_all();
+        held.open();
+        EXPECT_EQ(client.response().status, 200);
+    }
+    read_all();
+    EXPECT_TRUE(has_text(all, without.secret.substr(0, 11))) << "what it is recognised by";
+    for (const auto& secret : secrets) {
+        EXPECT_FALSE(has_text(all, secret)) << secret;
+    }
 }
