@@ -312,9 +312,10 @@ Task<Result<std::vector<Budget::State>>> Accounts::budget_of(storage::Subject su
     co_return budget.states(now);
 }
 
-std::size_t Accounts::live() const
+Accounts::Stats Accounts::stats() const
 {
-    return parts_->live.size();
+    return {parts_->cache.size(), parts_->cache.unknown(), parts_->standings.size(),
+            parts_->live.size()};
 }
 
 void Accounts::tell(std::span<const SoftLimitReached> reached) const

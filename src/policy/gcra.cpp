@@ -8,6 +8,8 @@ namespace llmproxy::policy {
 namespace {
 
 constexpr std::int64_t kPeriodCount = Gcra::kPeriod.count();
+// Two threads that read the clock one after the other may take in the other order.
+constexpr std::int64_t kClockSlack = 100'000'000;
 // Debts are bounded, so that sums of them stay within the type.
 constexpr std::int64_t kLargestDebt = 60 * 24 * kPeriodCount;
 
@@ -76,7 +78,7 @@ void Gcra::give_back(std::uint64_t amount, core::SteadyTime taken, core::SteadyT
 {
     const auto limit = this->limit();
     if (limit == kNoLimit || limit == 0 || amount == 0 ||
-        seen_whole_.load(std::memory_order_relaxed) > count_of(taken)) {
+        seen_whole_.load(std::memory_order_relaxed) > count_of(taken) + kClockSlack) {
         return;
     }
     const auto at = count_of(now);

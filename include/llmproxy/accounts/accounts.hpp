@@ -132,8 +132,14 @@ public:
     /// Where a subject's budgets stand, what is reserved included.
     core::Task<core::Result<std::vector<Budget::State>>> budget_of(storage::Subject subject);
 
-    /// Requests and tunnels that are watched now.
-    [[nodiscard]] std::size_t live() const;
+    /// For metrics.
+    struct Stats {
+        std::size_t tokens = 0;     ///< in memory
+        std::size_t unknown = 0;    ///< hashes remembered as those of no token
+        std::size_t standings = 0;  ///< tokens and projects whose spending is in memory
+        std::size_t live = 0;       ///< requests and tunnels that are watched
+    };
+    [[nodiscard]] Stats stats() const;
 
 private:
     friend class Grant;

@@ -23,9 +23,10 @@ struct RequestShape {
     std::uint64_t body_bytes = 0;                    ///< no text has more tokens than bytes
     std::optional<std::uint64_t> max_output_tokens;  ///< the request's own limit
     std::uint64_t choices = 1;                       ///< `n`, `best_of`
-    bool remote_content = false;  ///< names images or files that the upstream fetches or keeps
-    bool hosted_tools = false;    ///< lets the upstream run tools that it bills apart
-    bool audio = false;           ///< has, or asks for, audio
+    /// Refers to what is not in the body: images by URL, files, earlier responses and stored prompts by id.
+    bool remote_content = false;
+    bool hosted_tools = false;  ///< lets the upstream run tools that it bills apart
+    bool audio = false;         ///< has, or asks for, audio
 };
 
 /// How the cost is known in the end.

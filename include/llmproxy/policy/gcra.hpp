@@ -44,7 +44,8 @@ public:
     /// Takes `amount` even if it is not there: later takers wait for it.
     void charge(std::uint64_t amount, core::SteadyTime now) noexcept;
 
-    /// Gives back `amount` of what was taken at `taken`. What has come back by itself meanwhile is not given again.
+    /// Gives back `amount` of what was taken at `taken`. What has come back by itself meanwhile is not given again (but for what comes
+    /// back in a tenth of a second).
     void give_back(std::uint64_t amount, core::SteadyTime taken, core::SteadyTime now) noexcept;
 
     struct Figures {

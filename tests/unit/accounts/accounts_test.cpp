@@ -166,7 +166,10 @@ TEST_F(AccountsTest, RefuseARevokedTokenAtOnceAndCancelWhatItHasUnderWay)
     accounts_->watch(*stream, loop_.io().get_executor(), [&first] { first.set_value(); });
     accounts_->watch(*tunnel, loop_.io().get_executor(), [&second] { second.set_value(); });
     accounts_->watch(*others, loop_.io().get_executor(), [] { ADD_FAILURE() << "another token"; });
-    EXPECT_EQ(accounts_->live(), 3U);
+    const auto stats = accounts_->stats();
+    EXPECT_EQ(stats.live, 3U);
+    EXPECT_EQ(stats.tokens, 2U);
+    EXPECT_EQ(stats.standings, 3U);
 
     token.row.revoked = clock_->wall();
     (void)must(store().put_token(token.row, by("tester")));

@@ -121,6 +121,18 @@ TEST(Gcra, GivesNothingBackThatCameBackByItself)
     EXPECT_FALSE(gcra.take(1, clock.now()).admitted);
 }
 
+TEST(Gcra, GivesBackWhatWasTakenBehindAnotherWhoReadTheClockLater)
+{
+    ManualClock clock;
+    Gcra gcra(100);
+    const auto earlier = clock.now();
+    clock.advance(5ms);
+    ASSERT_TRUE(gcra.take(10, clock.now()).admitted);  // finds the limit whole
+    ASSERT_TRUE(gcra.take(80, earlier).admitted);
+    gcra.give_back(80, earlier, clock.now());
+    EXPECT_EQ(gcra.figures(clock.now()).remaining, 90U);
+}
+
 TEST(Gcra, ChargesMoreThanThereIsAndRefusesUntilItCameBack)
 {
     ManualClock clock;
