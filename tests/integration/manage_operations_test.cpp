@@ -244,7 +244,7 @@ TEST_F(ManageOperations, TheAccessLogNamesTheTokenAndNeverShowsIt)
     EXPECT_EQ(line["token"], "admin");
     const ManageApi wrong(proxy, "canary-guess-0123456789");
     proxy.access_line(wrong.get("/manage/backends"));
-    for (const auto secret : {std::string(kAdminToken), std::string("canary-guess-0123456789")}) {
+    for (const auto& secret : {std::string(kAdminToken), std::string("canary-guess-0123456789")}) {
         EXPECT_FALSE(has_text(proxy.access_log() + proxy.diagnostics() + proxy.metrics(), secret));
     }
 }
