@@ -52,7 +52,7 @@ void Session::add_options(CLI::App& group)
         ->envname("LLM_PROXY_MANAGEMENT_URL")
         ->capture_default_str();
     group
-        .add_option("--token", token_,
+        .add_option("--management-token", token_,
                     "The management token; other users of the machine can see it here")
         ->envname(std::string(kTokenVariable));
     group.add_option("--token-file", token_file_, "A file that holds the token");
