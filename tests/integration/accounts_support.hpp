@@ -3,9 +3,11 @@
 #include "forward_support.hpp"
 #include "support/fake_backend.hpp"
 #include "support/manage_api.hpp"
+#include "support/raw_origin.hpp"
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -59,15 +61,20 @@ struct StoredToken {
 };
 
 /// `managed`, for clients that must show a token: `gpt-*` costs 1 USD per million tokens of input and 2 of output, other
-/// models have no price. The listener `main` is a forward proxy too, into all ports of 127.0.0.1.
-inline GatewayConfig with_accounts(const std::string& url, const std::string& store)
+/// models have no price. The listener `main` is a forward proxy too, to those ports of 127.0.0.1.
+inline GatewayConfig with_accounts(const std::string& url, const std::string& store,
+                                   const std::vector<std::uint16_t>& ports = {})
 {
     auto config = managed(url, store);
     config.listen(
         "    - { name: main, address: \"127.0.0.1:0\", serve: [gateway, forward, health] }\n"
         "    - { name: ops, address: \"127.0.0.1:0\", serve: [metrics, health] }\n"
         "    - { name: admin, address: \"127.0.0.1:0\", serve: [admin] }\n");
-    config.set("forward", "{ allow: [\"127.0.0.1:*\"], allow_private: [\"127.0.0.0/8\"] }");
+    std::string allow;
+    for (const auto port : ports) {
+        allow += (allow.empty() ? "\"" : ", \"") + authority(port) + "\"";
+    }
+    config.set("forward", "{ allow: [" + allow + "], allow_private: [\"127.0.0.0/8\"] }");
     config.set("prices", "[ { model: \"gpt-*\", input: 1, output: 2 } ]");
     config.auth = "{ mode: token }";
     return config;
@@ -98,7 +105,7 @@ inline nlohmann::json usage_of(const ManageApi& api, const StoredToken& token)
     return page["data"];
 }
 
-/// A daemon with a store, and a backend that tells 5 and 6 tokens.
+/// A daemon with a store, a backend that tells 5 and 6 tokens, and two origins for tunnels.
 class WithAccounts : public testing::Test {
 protected:
     /// \param keys  further top-level keys of the configuration, with their values.
@@ -111,7 +118,8 @@ protected:
     [[nodiscard]] GatewayConfig
     configured(const std::vector<std::pair<std::string, std::string>>& keys) const
     {
-        auto config = with_accounts(backend.url(), dir.file("store.db"));
+        auto config =
+            with_accounts(backend.url(), dir.file("store.db"), {origin.port(), elsewhere.port()});
         for (const auto& [key, value] : keys) {
             config.set(key, value);
         }
@@ -133,6 +141,8 @@ protected:
 
     TempDir dir;
     FakeBackend backend{answer};
+    RawOrigin origin{echo};
+    RawOrigin elsewhere{echo};
     ProxyUnderTest proxy;
     ManageApi api{proxy};
 };

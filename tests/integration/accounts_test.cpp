@@ -1,7 +1,6 @@
 // Tokens of the store as clients meet them: what they may do, what is written down, and what revoking them ends.
 
 #include "accounts_support.hpp"
-#include "support/raw_origin.hpp"
 
 #include <filesystem>
 
@@ -126,7 +125,7 @@ TEST_F(Accounts, ARevokedTokenIsRefusedFromTheNextCallOn)
     ASSERT_EQ(api.post(token.path() + "/revoke").status, 200);
     expect_refused(proxy.ask(chat("gpt-4o", false, token.line())), 401, "invalid_api_key", token);
     auto client = proxy.connect();
-    EXPECT_EQ(open_tunnel(client, backend.port(), token.line("Proxy-Authorization")).status, 407);
+    EXPECT_EQ(open_tunnel(client, origin.port(), token.line("Proxy-Authorization")).status, 407);
     EXPECT_EQ(backend.request_count(), 1U);
     EXPECT_EQ(usage_of(api, token).size(), 1U);
 }
@@ -209,7 +208,6 @@ TEST_F(Accounts, RevokingATokenEndsARequestThatHasNoAnswerYet)
 
 TEST_F(Accounts, RevokingATokenEndsItsTunnels)
 {
-    RawOrigin origin(echo);
     const auto token = make_token(api);
     auto client = proxy.connect();
     ASSERT_EQ(open_tunnel(client, origin.port(), token.line("Proxy-Authorization")).status, 200);
@@ -257,24 +255,25 @@ TEST_F(Accounts, ATokenUsesTheModelsThatItAndItsProjectHave)
 
 TEST_F(Accounts, ATokenUsesTheRoutesThatItHas)
 {
+    const auto moderation = [](const StoredToken& of) {
+        return post_json("/v1/moderations", R"({"input":"x"})", of.line());
+    };
     const auto usual = make_token(api);
-    expect_refused(proxy.ask(get("/v1/files", usual.line())), 403, "route_not_allowed", usual);
-    const auto token = make_token(api, {}, {{"routes", {"embeddings", "files"}}});
+    expect_refused(proxy.ask(moderation(usual)), 403, "route_not_allowed", usual);
+    const auto token = make_token(api, {}, {{"routes", {"embeddings", "moderations"}}});
     expect_refused(proxy.ask(chat("gpt-4o", false, token.line())), 403, "route_not_allowed", token);
     EXPECT_EQ(
         proxy.ask(post_json("/v1/embeddings", R"({"model":"gpt-e","input":"x"})", token.line()))
             .status,
         200);
-    EXPECT_EQ(proxy.ask(get("/v1/files", token.line())).status, 200);
+    EXPECT_EQ(proxy.ask(moderation(token)).status, 200);
     auto client = proxy.connect();
-    client.send(connect_request(backend.port(), token.line("Proxy-Authorization")));
+    client.send(connect_request(origin.port(), token.line("Proxy-Authorization")));
     expect_refused(client.response(), 403, "route_not_allowed", token);
 }
 
 TEST_F(Accounts, ATokenReachesTheHostsThatItHas)
 {
-    RawOrigin origin(echo);
-    RawOrigin elsewhere(echo);
     const auto token = make_token(api, {}, {{"hosts", {authority(origin.port())}}});
     auto client = proxy.connect();
     EXPECT_EQ(open_tunnel(client, origin.port(), token.line("Proxy-Authorization")).status, 200);
