@@ -267,8 +267,14 @@ core::Task<core::Result<void>> Relay::run()
             const bool done = reader_.done();
             if (context_.spending && stream() && !stream()->terminal_seen() &&
                 context_.spending->is_exhausted(stream()->blocks())) {
-                trouble_.emplace(Errc::insufficient_quota, Origin::self,
-                                 "the stream has used more than was reserved");
+                // What was looked at goes out, so that an event boundary is one for the client too.
+                if (head_sent_ && !relay_.empty() && !write_now(false)) {
+                    co_await write_rest();
+                }
+                if (!trouble_) {
+                    trouble_.emplace(Errc::insufficient_quota, Origin::self,
+                                     "the stream has used more than was reserved");
+                }
                 break;
             }
             // Who sees the end of a stream must find its usage in the store.

@@ -79,8 +79,12 @@ core::Task<core::Result<void>> Relay::cut()
     exchange.record.error = failure.describe();
     if (failure.errc() != Errc::client_gone && !exchange.was_cut()) {
         relay_.clear();
-        const bool boundary = stream() && !inflater_ && stream()->at_event_boundary() && !finished;
-        if (stream() && !inflater_) {
+        const bool readable = stream() && !inflater_;
+        // Where the cut is ours, the beginning of an event is worth nothing: our own event takes its place.
+        const bool drop_held =
+            readable && failure.origin() == Origin::self && stream()->holds_back();
+        const bool boundary = readable && (stream()->at_event_boundary() || drop_held) && !finished;
+        if (readable && !drop_held) {
             stream()->finish(relay_);
         }
         std::string event;

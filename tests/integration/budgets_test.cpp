@@ -329,6 +329,9 @@ TEST_F(Limits, WhatHasNoPriceIsRefusedUnderABudgetOfMoneyOnly)
 {
     const auto token = make_token(api);
     const std::string body = R"({"model":"o3","max_tokens":5,"messages":[]})";
+    // A reply that names a model with a price would cost that.
+    backend.always(
+        [](Exchange& exchange) { exchange.json("{\"usage\":" + usage_object(5, 6) + "}"); });
     EXPECT_EQ(proxy.ask(limited_chat(token, body)).status, 200);
     EXPECT_EQ(usage_of(api, token).back()["priced"], false);
     set_budget(token.path(), {{"period", "day"}, {"tokens", 1'000'000}});

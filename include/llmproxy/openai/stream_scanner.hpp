@@ -37,6 +37,8 @@ public:
 
     /// Every byte so far belongs to a complete block: an event put here is not mixed with another.
     [[nodiscard]] bool at_event_boundary() const noexcept { return total_ == 0; }
+    /// The incomplete block is held back: what was given out ends with a complete one.
+    [[nodiscard]] bool holds_back() const noexcept { return total_ != 0 && hide_ && !released_; }
     /// `[DONE]`, `message_stop`, or one of response.completed, response.failed, response.incomplete was seen.
     [[nodiscard]] bool terminal_seen() const noexcept { return terminal_; }
     /// An `error` event, an event with an `error` object, or response.failed was seen.
