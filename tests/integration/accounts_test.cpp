@@ -266,7 +266,10 @@ TEST_F(Accounts, ATokenUsesTheRoutesThatItHas)
         proxy.ask(post_json("/v1/embeddings", R"({"model":"gpt-e","input":"x"})", token.line()))
             .status,
         200);
-    EXPECT_EQ(proxy.ask(moderation(token)).status, 200);
+    expect_refused(proxy.ask(moderation(token)), 403, "route_not_allowed", token);
+    api.make("/manage/keys",
+             {{"project", token.project}, {"backend", "b1"}, {"name", "own"}, {"key", "sk-own"}});
+    EXPECT_EQ(proxy.ask(moderation(token)).status, 200) << "with a provider key of its own";
     auto client = proxy.connect();
     client.send(connect_request(origin.port(), token.line("Proxy-Authorization")));
     expect_refused(client.response(), 403, "route_not_allowed", token);
