@@ -424,8 +424,21 @@ TEST_F(Strict, CutsAStreamThatUsesMoreThanWasReserved)
 {
     const auto token = make_token(api);
     give_budget(api, token);
-    const auto reply = proxy.ask(limited_chat(token, kShortStream));
+    const auto begun = std::make_shared<Gate>();
+    backend.next([begun](Exchange& exchange) {
+        exchange.begin_sse();
+        exchange.piece(kStreamEvent);
+        exchange.wait(*begun);
+        for (int i = 0; i < 500 && exchange.piece(kStreamEvent); ++i) {}
+        exchange.stall();
+    });
+    auto client = proxy.connect();
+    client.send(limited_chat(token, kShortStream));
+    auto reply = client.head();
     EXPECT_EQ(reply.status, 200);
+    EXPECT_TRUE(client.piece(reply));
+    begun->open();
+    client.finish(reply);
     EXPECT_TRUE(reply.cut());
     EXPECT_FALSE(has_text(reply.body, "[DONE]"));
     const auto last = reply.body.rfind("data: ");
