@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -10,7 +11,20 @@ namespace llmproxy::cli::manage {
 namespace {
 
 constexpr int kUsage = 2;
-constexpr std::string_view kTokenVariable = "LLM_PROXY_MANAGEMENT_TOKEN";
+constexpr const char* kTokenVariable = "LLM_PROXY_MANAGEMENT_TOKEN";
+constexpr const char* kUrlVariable = "LLM_PROXY_MANAGEMENT_URL";
+constexpr const char* kUsualUrl = "http://127.0.0.1:8889";
+
+/// What the command line said, else the environment, else `usual`. CLI11's own way would let the environment win, since
+/// it asks it for groups of commands that were not called too, which share the value.
+std::string given(const std::string& option, const char* variable, const char* usual)
+{
+    if (!option.empty()) {
+        return option;
+    }
+    const char* const value = std::getenv(variable);
+    return value != nullptr && *value != '\0' ? value : usual;
+}
 
 std::string read_token(const std::string& path)
 {
@@ -48,13 +62,13 @@ std::string reason_of(const Answer& answer)
 
 void Session::add_options(CLI::App& group)
 {
-    group.add_option("--url", url_, "Where the management API is")
-        ->envname("LLM_PROXY_MANAGEMENT_URL")
-        ->capture_default_str();
-    group
-        .add_option("--management-token", token_,
-                    "The management token; other users of the machine can see it here")
-        ->envname(std::string(kTokenVariable));
+    group.add_option("--url", url_,
+                     std::string("Where the management API is; else ") + kUrlVariable + ", else " +
+                         kUsualUrl);
+    group.add_option("--management-token", token_,
+                     std::string("The management token; other users of the machine can see it "
+                                 "here, so rather ") +
+                         kTokenVariable);
     group.add_option("--token-file", token_file_, "A file that holds the token");
     group.add_option("--ca", ca_, "Certificates to trust, in place of the system's (PEM)");
     group.add_flag("--json", json_, "Answer as the API does");
@@ -65,13 +79,15 @@ void Session::add_options(CLI::App& group)
 Access Session::access() const
 {
     Access access;
-    const auto url = parse_url(url_);
+    const auto where = given(url_, kUrlVariable, kUsualUrl);
+    const auto url = parse_url(where);
     if (!url) {
-        throw Stop{kUsage, "--url: expected http(s)://host[:port], got " + url_};
+        throw Stop{kUsage, "--url: expected http(s)://host[:port], got " + where};
     }
     access.url = *url;
     access.ca = ca_;
-    access.token = core::Secret(token_file_.empty() ? token_ : read_token(token_file_));
+    access.token = core::Secret(token_file_.empty() ? given(token_, kTokenVariable, "")
+                                                    : read_token(token_file_));
     const auto& text = access.token.reveal();
     if (text.empty()) {
         throw Stop{kUsage, "a management token is needed: " + std::string(kTokenVariable) +

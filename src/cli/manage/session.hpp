@@ -57,7 +57,7 @@ public:
 private:
     [[nodiscard]] Access access() const;
 
-    std::string url_ = "http://127.0.0.1:8889";
+    std::string url_;  // as the command line says; empty: it does not
     std::string token_;
     std::string token_file_;
     std::string ca_;
