@@ -35,9 +35,7 @@ void RequestContext::commit(unsigned status) noexcept
     if (!own_keys) {
         backend->keys().warm(key);
     }
-    if (policies->rules.balancing == policy::Balancing::fastest) {
-        backend->load()->succeeded(exchange.record.times.upstream_first_byte);
-    }
+    backend->load()->succeeded(exchange.record.times.upstream_first_byte);
 }
 
 void RequestContext::learn(std::string id) const

@@ -181,7 +181,7 @@ void Retries::report(const policy::AttemptFacts& facts)
         break;
     default: circuit.failed(); break;
     }
-    if (failed && context_.policies->rules.balancing == policy::Balancing::fastest) {
+    if (failed) {
         context_.backend->load()->failed();
     }
 }

@@ -45,7 +45,10 @@ BackendLoad::Pending BackendLoad::begin()
 void BackendLoad::succeeded(core::Duration time_to_first_byte) noexcept
 {
     const auto now = clock_.now();
-    const std::lock_guard lock(mutex_);
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) {
+        return;  // one sample less is no loss, a request that waits for it would be
+    }
     first_byte_.add(static_cast<double>(time_to_first_byte.count()), now);
     success_.add(1.0, now);
 }

@@ -39,7 +39,8 @@ public:
 
     /// An exchange begins.
     [[nodiscard]] Pending begin();
-    /// An attempt brought the head of a reply after `time_to_first_byte`, with a status below 500 and not 429.
+    /// An attempt brought the head of a reply after `time_to_first_byte`, with a status below 500 and not 429. A sample that would have to
+    /// wait for another thread's is left out.
     void succeeded(core::Duration time_to_first_byte) noexcept;
     /// An attempt failed, by its status or without a reply.
     void failed() noexcept;

@@ -116,7 +116,7 @@ Json show(const BackendPointer& backend)
     shown["priority"] = settings.priority;
     shown["weight"] = settings.weight;
     shown["circuit"] = show_circuit(backend->circuit().report());
-    shown["in_flight"] = backend->load()->pending();
+    shown["in_flight"] = backend->leased();
     shown["first_byte_ms"] =
         first_byte ? Json(std::chrono::duration<double, std::milli>(*first_byte).count())
                    : Json(nullptr);
