@@ -94,7 +94,8 @@ public:
         std::uint32_t openings = 0;       ///< in a row
         core::Duration probe_in{0};       ///< open: until the next probe
         std::vector<Transition> history;  ///< oldest first, at most kHistory
-        std::array<std::uint64_t, 3> entered{};  ///< changes since it was made, by the state they came to
+        std::array<std::uint64_t, 3>
+            entered{};  ///< changes since it was made, by the state they came to
     };
 
     static constexpr std::size_t kHistory = 32;

@@ -19,7 +19,7 @@ struct Settings {
     std::string path;  ///< of the database; empty: no store
     Durability durability = Durability::process;
     core::Secret encryption_key;  ///< seals provider keys; core::decode_key reads it
-    std::vector<core::Secret> old_encryption_keys;  ///< only open what they sealed
+    std::vector<core::Secret> old_encryption_keys;           ///< only open what they sealed
     core::Duration retention = std::chrono::hours(24 * 90);  ///< of usage rows; zero: for ever
     core::Duration rollup_retention =
         std::chrono::hours(24 * 400);  ///< of hourly sums; zero: for ever
