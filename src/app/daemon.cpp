@@ -15,7 +15,7 @@ Daemon::Daemon(std::shared_ptr<const config::Snapshot> snapshot)
 
 Daemon::~Daemon()
 {
-    if (!parts_->threads.empty()) {
+    if (parts_->workers) {
         stop_now();
         wait();
     }
@@ -29,6 +29,11 @@ void Daemon::resolve_with_for_test(net::Lookup lookup)
 void Daemon::tell_time_for_test(std::shared_ptr<const core::Clock> clock)
 {
     parts_->clock = std::move(clock);
+}
+
+void Daemon::run_all_workers_for_test()
+{
+    parts_->all_workers = true;
 }
 
 core::Result<void> Daemon::start()
@@ -67,10 +72,8 @@ int Daemon::wait()
     parts.tasks.cancel_all();
     parts.work.reset();
     parts.context.stop();
-    for (auto& thread : parts.threads) {
-        thread.join();
-    }
-    parts.threads.clear();
+    parts.workers->join();
+    parts.workers.reset();
     parts.background.join();
     parts.context.end_all();  // what is left holds grants, which end before the accounts
     parts.resolver.reset();

@@ -7,6 +7,7 @@
 #include "llmproxy/handlers/handlers.hpp"
 #include "llmproxy/net/resolver.hpp"
 #include "llmproxy/net/task_group.hpp"
+#include "llmproxy/net/worker_pool.hpp"
 #include "llmproxy/pipeline/gateway.hpp"
 #include "llmproxy/telemetry/access_log.hpp"
 #include "llmproxy/telemetry/log.hpp"
@@ -28,8 +29,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
-#include <vector>
 
 namespace llmproxy::app {
 
@@ -77,6 +76,7 @@ struct Daemon::Parts {
     net::Lookup lookup = &net::system_lookup;
     std::shared_ptr<const core::Clock> clock = std::make_shared<core::RealClock>();
     policy::ThreadRandom random;
+    bool all_workers = false;
     mutable std::mutex latest_mutex;
     std::mutex reload_mutex;
     Context context;
@@ -100,7 +100,7 @@ struct Daemon::Parts {
     edge::Routes routes;
     std::unique_ptr<edge::Server> server;
     std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work;
-    std::vector<std::thread> threads;
+    std::optional<net::WorkerPool> workers;
 
     std::atomic<bool> draining{false};
     std::atomic<bool> stopping{false};

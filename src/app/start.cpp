@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <csignal>
 #include <exception>
+#include <thread>
 
 namespace llmproxy::app {
 namespace {
@@ -150,9 +151,11 @@ core::Result<void> Daemon::Parts::start(std::function<handlers::ReloadReport()> 
     tasks.spawn(control, sweep());
     checks.follow(*gateway->policies()->backends);
     const auto count = thread_count(*snapshot);
-    for (unsigned i = 0; i < count; ++i) {
-        threads.emplace_back([this] { context.run(); });
+    workers.emplace(context, count);
+    if (all_workers) {
+        workers->run_all_for_test();
     }
+    workers->start();
     for (const auto& warning : snapshot->warnings) {
         log().warn({}, "configuration", {{"warning", warning}});
     }

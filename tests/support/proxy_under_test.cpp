@@ -99,6 +99,7 @@ ProxyUnderTest::ProxyUnderTest(const GatewayConfig& config, const net::Lookup& l
     if (clock) {
         daemon_->tell_time_for_test(std::move(clock));
     }
+    daemon_->run_all_workers_for_test();
     if (const auto started = daemon_->start(); !started) {
         throw std::runtime_error("daemon did not start: " + started.error().describe());
     }

@@ -30,6 +30,9 @@ public:
     /// Circuits and resting keys follow `clock` in place of the machine's. Before `start`.
     void tell_time_for_test(std::shared_ptr<const core::Clock> clock);
 
+    /// All threads run from the start, whatever there is to do. Before `start`.
+    void run_all_workers_for_test();
+
     /// Opens files and listeners and starts the threads. All or nothing; the failure's detail says what was wrong.
     core::Result<void> start();
     /// The port a listener is on; 0 if there is none of that name.
