@@ -1,162 +1,195 @@
 #include "llmproxy/openai/usage.hpp"
 
 #include "json.hpp"
+#include "json_cursor.hpp"
 
 namespace llmproxy::openai {
 namespace {
 
-using json::ondemand::json_type;
+/// A value of simdjson's, asked as json::Cursor is: the functions below read either.
+class Parsed {
+public:
+    using Type = json::ondemand::json_type;
 
-void number(json::ondemand::value value, std::uint64_t& into)
-{
-    std::uint64_t found = 0;
-    if (value.get_uint64().get(found) == simdjson::SUCCESS) {
-        into = found;
-    }
-}
+    explicit Parsed(json::ondemand::value value) noexcept : value_(value) {}
 
-bool is(json::ondemand::value& value, json_type wanted)
-{
-    json_type type{};
-    return value.type().get(type) == simdjson::SUCCESS && type == wanted;
-}
+    [[nodiscard]] bool is_object() { return is(Type::object); }
+    [[nodiscard]] bool is_array() { return is(Type::array); }
+    [[nodiscard]] bool is_null() { return is(Type::null); }
 
-/// Calls `visit(key, value)` for each field; false when the object is broken before its end.
-template <typename Visit>
-bool each_field(json::ondemand::object object, Visit&& visit)
-{
-    for (auto item : object) {
-        json::ondemand::field field;
-        std::string_view key;
-        if (json::read_field(item, field, key) != simdjson::SUCCESS) {
-            return false;
+    /// False when the object is broken before its end.
+    template <typename Visit>
+    static bool each_field(json::ondemand::object object, Visit&& visit)
+    {
+        for (auto item : object) {
+            json::ondemand::field field;
+            std::string_view key;
+            if (json::read_field(item, field, key) != simdjson::SUCCESS) {
+                return false;
+            }
+            Parsed value(field.value());
+            visit(key, value);
         }
-        visit(key, field.value());
+        return true;
     }
-    return true;
-}
+    template <typename Visit>
+    bool each_field(Visit&& visit)
+    {
+        return each_field(value_.get_object().value_unsafe(), visit);
+    }
+    template <typename Visit>
+    bool first_element(Visit&& visit)
+    {
+        auto array = value_.get_array().value_unsafe();  // named: the loop refers to it
+        for (auto item : array) {
+            json::ondemand::value element;
+            if (item.get(element) == simdjson::SUCCESS) {
+                Parsed first(element);
+                visit(first);
+            }
+            return true;
+        }
+        return false;
+    }
+    void text(std::string& into)
+    {
+        std::string_view found;
+        if (is(Type::string) && value_.get_string().get(found) == simdjson::SUCCESS) {
+            into = found;
+        }
+    }
+    void number(std::uint64_t& into)
+    {
+        std::uint64_t found = 0;
+        if (value_.get_uint64().get(found) == simdjson::SUCCESS) {
+            into = found;
+        }
+    }
 
-void details(json::ondemand::value value, Usage& usage, bool of_input)
+private:
+    bool is(Type wanted)
+    {
+        Type type{};
+        return value_.type().get(type) == simdjson::SUCCESS && type == wanted;
+    }
+
+    json::ondemand::value value_;
+};
+
+template <typename Value>
+void take_details(Value& value, Usage& usage, bool of_input)
 {
-    if (!is(value, json_type::object)) {
+    if (!value.is_object()) {
         return;
     }
-    each_field(
-        value.get_object().value_unsafe(), [&](std::string_view key, json::ondemand::value item) {
-            if (key == "cached_tokens") {
-                number(item, usage.cached_tokens);
-            } else if (key == "reasoning_tokens") {
-                number(item, usage.reasoning_tokens);
-            } else if (key == "audio_tokens") {
-                number(item, of_input ? usage.audio_input_tokens : usage.audio_output_tokens);
-            }
-        });
-}
-
-void counts(json::ondemand::object object, Usage& usage)
-{
-    usage.present = true;
-    each_field(object, [&](std::string_view key, json::ondemand::value item) {
-        if (key == "prompt_tokens" || key == "input_tokens") {
-            number(item, usage.input_tokens);
-        } else if (key == "completion_tokens" || key == "output_tokens") {
-            number(item, usage.output_tokens);
-        } else if (key.ends_with("_tokens_details")) {
-            details(item, usage, key.starts_with("prompt") || key.starts_with("input"));
-        } else if (key == "cache_read_input_tokens") {
-            number(item, usage.cache_read_tokens);
-        } else if (key == "cache_creation_input_tokens") {
-            number(item, usage.cache_write_tokens);
-        } else if (key == "prompt_cache_hit_tokens") {
-            number(item, usage.cached_tokens);
+    value.each_field([&usage, of_input](std::string_view key, Value& item) {
+        if (key == "cached_tokens") {
+            item.number(usage.cached_tokens);
+        } else if (key == "reasoning_tokens") {
+            item.number(usage.reasoning_tokens);
+        } else if (key == "audio_tokens") {
+            item.number(of_input ? usage.audio_input_tokens : usage.audio_output_tokens);
         }
     });
 }
 
-bool take_usage(json::ondemand::value value, Usage& usage)
+template <typename Value>
+void take_count(std::string_view key, Value& value, Usage& usage)
 {
-    if (!is(value, json_type::object)) {
+    if (key == "prompt_tokens" || key == "input_tokens") {
+        value.number(usage.input_tokens);
+    } else if (key == "completion_tokens" || key == "output_tokens") {
+        value.number(usage.output_tokens);
+    } else if (key.ends_with("_tokens_details")) {
+        take_details(value, usage, key.starts_with("prompt") || key.starts_with("input"));
+    } else if (key == "cache_read_input_tokens") {
+        value.number(usage.cache_read_tokens);
+    } else if (key == "cache_creation_input_tokens") {
+        value.number(usage.cache_write_tokens);
+    } else if (key == "prompt_cache_hit_tokens") {
+        value.number(usage.cached_tokens);
+    }
+}
+
+template <typename Value>
+bool take_usage(Value& value, Usage& usage)
+{
+    if (!value.is_object()) {
         return false;
     }
-    counts(value.get_object().value_unsafe(), usage);
+    usage.present = true;
+    value.each_field([&usage](std::string_view key, Value& item) { take_count(key, item, usage); });
     return true;
 }
 
-void take_text(json::ondemand::value value, std::string& into)
-{
-    std::string_view text;
-    if (is(value, json_type::string) && value.get_string().get(text) == simdjson::SUCCESS) {
-        into = text;
-    }
-}
-
 /// The member `name` of an object, if it is a string.
-void take_member(json::ondemand::value value, std::string_view name, std::string& into)
+template <typename Value>
+void take_member(Value& value, std::string_view name, std::string& into)
 {
-    if (is(value, json_type::object)) {
-        each_field(value.get_object().value_unsafe(),
-                   [&](std::string_view key, json::ondemand::value item) {
-                       if (key == name) {
-                           take_text(item, into);
-                       }
-                   });
+    if (value.is_object()) {
+        value.each_field([name, &into](std::string_view key, Value& item) {
+            if (key == name) {
+                item.text(into);
+            }
+        });
     }
 }
 
-void take_nested(json::ondemand::value value, ReplyFacts& facts)
+template <typename Value>
+void take_nested(Value& value, ReplyFacts& facts)
 {
-    if (!is(value, json_type::object)) {
+    if (!value.is_object()) {
         return;
     }
-    each_field(value.get_object().value_unsafe(),
-               [&](std::string_view key, json::ondemand::value item) {
-                   if (key == "usage") {
-                       take_usage(item, facts.usage);
-                   } else if (key == "model") {
-                       take_text(item, facts.model);
-                   } else if (key == "status" || key == "stop_reason") {
-                       take_text(item, facts.finish_reason);
-                   }
-               });
-}
-
-void take_choices(json::ondemand::value value, ReplyFacts& facts)
-{
-    if (!is(value, json_type::array)) {
-        return;
-    }
-    facts.empty_choices = true;
-    auto choices = value.get_array().value_unsafe();  // named: the loop refers to it
-    for (auto item : choices) {
-        json::ondemand::value first;
-        facts.empty_choices = false;
-        if (item.get(first) == simdjson::SUCCESS) {
-            take_member(first, "finish_reason", facts.finish_reason);
+    value.each_field([&facts](std::string_view key, Value& item) {
+        if (key == "usage") {
+            take_usage(item, facts.usage);
+        } else if (key == "model") {
+            item.text(facts.model);
+        } else if (key == "status" || key == "stop_reason") {
+            item.text(facts.finish_reason);
         }
-        break;
+    });
+}
+
+template <typename Value>
+void take_choices(Value& value, ReplyFacts& facts)
+{
+    if (value.is_array()) {
+        facts.empty_choices = !value.first_element(
+            [&facts](Value& first) { take_member(first, "finish_reason", facts.finish_reason); });
     }
 }
 
-void take_field(std::string_view key, json::ondemand::value value, ReplyFacts& facts)
+template <typename Value>
+void take_field(std::string_view key, Value& value, ReplyFacts& facts)
 {
     if (key == "usage") {
         facts.top_usage = take_usage(value, facts.usage);
     } else if (key == "choices") {
         take_choices(value, facts);
     } else if (key == "model") {
-        take_text(value, facts.model);
+        value.text(facts.model);
     } else if (key == "status" || key == "stop_reason") {
-        take_text(value, facts.finish_reason);
+        value.text(facts.finish_reason);
     } else if (key == "delta") {
         take_member(value, "stop_reason", facts.finish_reason);
     } else if (key == "error") {
-        facts.error = !is(value, json_type::null);
+        facts.error = !value.is_null();
     } else if (key == "response" || key == "message") {
         take_nested(value, facts);
     }
 }
 
-/// Copies `text` where it may be read beyond its end, and opens it.
+/// Visits each field of the object that `text` is, as a cursor gives them. False if that cannot read it.
+template <typename Visit>
+bool each_quickly(std::string_view text, Visit&& visit)
+{
+    json::Cursor cursor(text);
+    return cursor.at_object() && cursor.each_field(visit) && cursor.at_end();
+}
+
+/// Copies `text` where it may be read beyond its end, and opens it for simdjson.
 template <typename Read>
 bool with_object(std::string_view text, Read&& read)
 {
@@ -180,22 +213,37 @@ bool with_object(std::string_view text, Read&& read)
 ReplyFacts read_reply(std::string_view text, const Usage& known)
 {
     ReplyFacts facts;
+    const auto take = [&facts](std::string_view key, auto& value) {
+        take_field(key, value, facts);
+    };
     facts.usage = known;
     facts.usage.present = false;
-    facts.ok = with_object(text, [&](json::ondemand::object object) {
-        return each_field(object, [&](std::string_view key, json::ondemand::value value) {
-            take_field(key, value, facts);
+    facts.ok = each_quickly(text, take);
+    if (!facts.ok) {
+        facts = {};
+        facts.usage = known;
+        facts.usage.present = false;
+        facts.ok = with_object(text, [&take](json::ondemand::object object) {
+            return Parsed::each_field(object, take);
         });
-    });
+    }
     return facts;
 }
 
 void read_usage(std::string_view object, Usage& usage)
 {
-    with_object(object, [&](json::ondemand::object fields) {
-        counts(fields, usage);
-        return true;
-    });
+    const auto known = usage;
+    const auto take = [&usage](std::string_view key, auto& value) {
+        take_count(key, value, usage);
+    };
+    usage.present = true;
+    if (!each_quickly(object, take)) {
+        usage = known;
+        with_object(object, [&](json::ondemand::object fields) {
+            usage.present = true;
+            return Parsed::each_field(fields, take);
+        });
+    }
 }
 
 }  // namespace llmproxy::openai
