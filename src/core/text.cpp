@@ -95,17 +95,23 @@ void append_json_escaped(std::string& out, std::string_view text)
     }
 }
 
-void append_milliseconds(std::string& out, std::chrono::nanoseconds duration)
+char* put_milliseconds(char* at, std::chrono::nanoseconds duration) noexcept
 {
     const auto micros = std::max<std::int64_t>(
         0, std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
-    char digits[32];
-    char* end = std::to_chars(digits, digits + 24, micros / 1000).ptr;
+    char* end = std::to_chars(at, at + kMillisecondsSize - 4, micros / 1000).ptr;
     const auto fraction = static_cast<unsigned>(micros % 1000);
     *end++ = '.';
     *end++ = static_cast<char>('0' + fraction / 100);
     *end++ = static_cast<char>('0' + fraction / 10 % 10);
     *end++ = static_cast<char>('0' + fraction % 10);
+    return end;
+}
+
+void append_milliseconds(std::string& out, std::chrono::nanoseconds duration)
+{
+    char digits[kMillisecondsSize];
+    const char* const end = put_milliseconds(digits, duration);
     out.append(digits, static_cast<std::size_t>(end - digits));
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace llmproxy::core {
 namespace {
@@ -129,7 +130,7 @@ std::chrono::minutes read_offset(Cursor& cursor) noexcept
 
 }  // namespace
 
-void append_time(std::string& out, SystemTime time)
+char* put_time(char* at, SystemTime time) noexcept
 {
     thread_local SecondText cached;
     const auto whole = std::chrono::floor<std::chrono::seconds>(time);
@@ -137,10 +138,18 @@ void append_time(std::string& out, SystemTime time)
         cached.set(whole);
     }
     const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(time - whole);
-    char tail[4] = {'0', '0', '0', 'Z'};
-    put_digits(tail, static_cast<unsigned>(rest.count()), 3);
-    out.append(cached.text.data(), cached.text.size());
-    out.append(tail, sizeof tail);
+    std::memcpy(at, cached.text.data(), cached.text.size());
+    at += cached.text.size();
+    put_digits(at, static_cast<unsigned>(rest.count()), 3);
+    at[3] = 'Z';
+    return at + 4;
+}
+
+void append_time(std::string& out, SystemTime time)
+{
+    char text[kTimeSize];
+    const char* const end = put_time(text, time);
+    out.append(text, static_cast<std::size_t>(end - text));
 }
 
 std::string to_text(SystemTime time)

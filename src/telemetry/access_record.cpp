@@ -2,70 +2,68 @@
 
 #include "line_format.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
 namespace llmproxy::telemetry {
 namespace {
 
-constexpr std::size_t kMaxPath = 2048;
+constexpr std::size_t kMaxPath = LineWriter::kMostText;
 constexpr std::size_t kMaxText = 512;
 
 std::string_view logged_path(const AccessRecord& record) noexcept
 {
     const std::string_view path = record.path;
-    return path.substr(0, path.find_first_of("?#")).substr(0, kMaxPath);
+    return path.substr(0, std::min({path.find('?'), path.find('#'), kMaxPath}));
 }
 
-void json_text(std::string& out, std::string_view key, std::string_view value)
+template <std::size_t N>
+void json_text(LineWriter& line, const char (&key)[N], std::string_view value)
 {
     if (!value.empty()) {
-        append_text_member(out, key, value.substr(0, kMaxText));
+        line.text(key, value.substr(0, kMaxText));
     }
-}
-
-template <typename T>
-void json_number(std::string& out, std::string_view key, T value)
-{
-    out += key;
-    append_number(out, value);
 }
 
 /// Left out when zero: few replies have any.
-void json_count(std::string& out, std::string_view key, std::uint64_t value)
+template <std::size_t N>
+void json_count(LineWriter& line, const char (&key)[N], std::uint64_t value)
 {
     if (value != 0) {
-        json_number(out, key, value);
+        line.number(key, value);
     }
 }
 
-void json_duration(std::string& out, std::string_view key, core::Duration value)
+template <std::size_t N>
+void json_duration(LineWriter& line, const char (&key)[N], core::Duration value)
 {
     if (value >= core::Duration::zero()) {
-        out += key;
-        append_milliseconds(out, value);
+        line.milliseconds(key, value);
     }
 }
 
 /// The attempts of a request that made several.
-void json_tries(std::string& out, const std::vector<AttemptRecord>& tries)
+void json_tries(LineWriter& line, const std::vector<AttemptRecord>& tries)
 {
-    out += R"(,"tries":[)";
+    line.raw(R"(,"tries":[)");
     for (const auto& one : tries) {
-        out += &one == &tries.front() ? "{" : ",{";
-        append_text_member(out, R"("backend":")", one.backend);
-        json_number(out, R"(,"key":)", one.key);
-        json_text(out, R"(,"outcome":")", one.outcome);
-        if (one.status != 0) {
-            json_number(out, R"(,"status":)", one.status);
+        if (&one != &tries.front()) {
+            line.raw(",");
         }
-        json_duration(out, R"(,"waited_ms":)", one.waited);
-        json_text(out, R"(,"circuit":")", one.circuit);
-        json_number(out, R"(,"bytes_sent":)", one.bytes_sent);
-        json_duration(out, R"(,"duration_ms":)", one.duration);
-        out += '}';
+        line.text(R"({"backend":")", one.backend);
+        line.number(R"(,"key":)", one.key);
+        json_text(line, R"(,"outcome":")", one.outcome);
+        if (one.status != 0) {
+            line.number(R"(,"status":)", one.status);
+        }
+        json_duration(line, R"(,"waited_ms":)", one.waited);
+        json_text(line, R"(,"circuit":")", one.circuit);
+        line.number(R"(,"bytes_sent":)", one.bytes_sent);
+        json_duration(line, R"(,"duration_ms":)", one.duration);
+        line.raw("}");
     }
-    out += ']';
+    line.raw("]");
 }
 
 void envoy_quoted(std::string& out, std::string_view value)
@@ -125,54 +123,54 @@ std::string_view envoy_response_flags(std::string_view outcome) noexcept
 
 void append_json_line(std::string& out, const AccessRecord& record)
 {
-    out += R"({"time":")";
-    append_time(out, record.start);
-    out += '"';
-    json_text(out, R"(,"request_id":")", record.request_id);
-    json_text(out, R"(,"client":")", record.client);
-    json_text(out, R"(,"forwarded_for":")", record.forwarded_for);
-    json_text(out, R"(,"listener":")", record.listener);
-    json_text(out, R"(,"method":")", record.method);
-    json_text(out, R"(,"authority":")", record.authority);
+    LineWriter line(out);
+    line.time(R"({"time":")", record.start);
+    json_text(line, R"(,"request_id":")", record.request_id);
+    json_text(line, R"(,"client":")", record.client);
+    json_text(line, R"(,"forwarded_for":")", record.forwarded_for);
+    json_text(line, R"(,"listener":")", record.listener);
+    json_text(line, R"(,"method":")", record.method);
+    json_text(line, R"(,"authority":")", record.authority);
     if (const auto path = logged_path(record); !path.empty()) {
-        append_text_member(out, R"(,"path":")", path);
+        line.text(R"(,"path":")", path);
     }
-    json_text(out, R"(,"protocol":")", record.protocol);
-    json_text(out, R"(,"user_agent":")", record.user_agent);
-    json_text(out, R"(,"route":")", record.route);
-    json_text(out, R"(,"model":")", record.model);
-    json_text(out, R"(,"served_model":")", record.served_model);
-    json_text(out, R"(,"project":")", record.project);
-    json_text(out, R"(,"token":")", record.token);
-    json_text(out, R"(,"backend":")", record.backend);
-    json_text(out, R"(,"upstream":")", record.upstream);
-    json_number(out, R"(,"status":)", record.status);
-    json_text(out, R"(,"outcome":")", record.outcome);
-    json_text(out, R"(,"error":")", record.error);
-    json_number(out, R"(,"attempts":)", record.attempts);
+    json_text(line, R"(,"protocol":")", record.protocol);
+    json_text(line, R"(,"user_agent":")", record.user_agent);
+    json_text(line, R"(,"route":")", record.route);
+    json_text(line, R"(,"model":")", record.model);
+    json_text(line, R"(,"served_model":")", record.served_model);
+    json_text(line, R"(,"project":")", record.project);
+    json_text(line, R"(,"token":")", record.token);
+    json_text(line, R"(,"backend":")", record.backend);
+    json_text(line, R"(,"upstream":")", record.upstream);
+    line.number(R"(,"status":)", record.status);
+    json_text(line, R"(,"outcome":")", record.outcome);
+    json_text(line, R"(,"error":")", record.error);
+    line.number(R"(,"attempts":)", record.attempts);
     if (!record.tries.empty()) {
-        json_tries(out, record.tries);
+        json_tries(line, record.tries);
     }
-    json_number(out, R"(,"bytes_in":)", record.bytes_in);
-    json_number(out, R"(,"bytes_out":)", record.bytes_out);
-    out += record.stream ? R"(,"stream":true)" : R"(,"stream":false)";
-    json_text(out, R"(,"tunnel":")", record.tunnel);
+    line.number(R"(,"bytes_in":)", record.bytes_in);
+    line.number(R"(,"bytes_out":)", record.bytes_out);
+    record.stream ? line.raw(R"(,"stream":true)") : line.raw(R"(,"stream":false)");
+    json_text(line, R"(,"tunnel":")", record.tunnel);
     if (record.usage.present) {
-        json_number(out, R"(,"input_tokens":)", record.usage.input);
-        json_number(out, R"(,"output_tokens":)", record.usage.output);
-        json_number(out, R"(,"cached_tokens":)", record.usage.cached);
-        json_number(out, R"(,"reasoning_tokens":)", record.usage.reasoning);
-        json_count(out, R"(,"cache_write_tokens":)", record.usage.cache_write);
-        json_count(out, R"(,"audio_input_tokens":)", record.usage.audio_input);
-        json_count(out, R"(,"audio_output_tokens":)", record.usage.audio_output);
+        line.number(R"(,"input_tokens":)", record.usage.input);
+        line.number(R"(,"output_tokens":)", record.usage.output);
+        line.number(R"(,"cached_tokens":)", record.usage.cached);
+        line.number(R"(,"reasoning_tokens":)", record.usage.reasoning);
+        json_count(line, R"(,"cache_write_tokens":)", record.usage.cache_write);
+        json_count(line, R"(,"audio_input_tokens":)", record.usage.audio_input);
+        json_count(line, R"(,"audio_output_tokens":)", record.usage.audio_output);
     }
-    json_text(out, R"(,"finish_reason":")", record.finish_reason);
-    json_duration(out, R"(,"duration_ms":)", record.times.total);
-    json_duration(out, R"(,"first_piece_ms":)", record.times.first_piece);
-    json_duration(out, R"(,"upstream_first_byte_ms":)", record.times.upstream_first_byte);
-    json_duration(out, R"(,"proxy_ms":)", record.times.proxy);
-    json_duration(out, R"(,"queue_ms":)", record.times.queue);
-    out += "}\n";
+    json_text(line, R"(,"finish_reason":")", record.finish_reason);
+    json_duration(line, R"(,"duration_ms":)", record.times.total);
+    json_duration(line, R"(,"first_piece_ms":)", record.times.first_piece);
+    json_duration(line, R"(,"upstream_first_byte_ms":)", record.times.upstream_first_byte);
+    json_duration(line, R"(,"proxy_ms":)", record.times.proxy);
+    json_duration(line, R"(,"queue_ms":)", record.times.queue);
+    line.raw("}\n");
+    line.finish();
 }
 
 void append_envoy_line(std::string& out, const AccessRecord& record)

@@ -115,7 +115,12 @@ void append_number(std::string& out, T value)
     out.append(digits, static_cast<std::size_t>(end - digits));
 }
 
-/// Appends a duration as milliseconds with three decimals; less than nothing counts as nothing.
+/// Writes a duration as milliseconds with three decimals, at most kMillisecondsSize characters; less than nothing
+/// counts as nothing. Returns the end.
+inline constexpr std::size_t kMillisecondsSize = 24;
+[[nodiscard]] char* put_milliseconds(char* at, std::chrono::nanoseconds duration) noexcept;
+
+/// Appends a duration so.
 void append_milliseconds(std::string& out, std::chrono::nanoseconds duration);
 
 }  // namespace llmproxy::core

@@ -2,14 +2,19 @@
 
 #include "llmproxy/core/clock.hpp"
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace llmproxy::core {
 
-/// Appends `time` as RFC 3339 with milliseconds in UTC: `2026-01-31T12:34:56.789Z`. The second is
-/// formatted once per thread.
+/// Writes `time` as RFC 3339 with milliseconds in UTC: `2026-01-31T12:34:56.789Z`, kTimeSize characters. The second is
+/// formatted once per thread. Returns the end.
+inline constexpr std::size_t kTimeSize = 24;
+[[nodiscard]] char* put_time(char* at, SystemTime time) noexcept;
+
+/// Appends it.
 void append_time(std::string& out, SystemTime time);
 
 /// The same as a text of its own.

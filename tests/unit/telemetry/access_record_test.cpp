@@ -1,6 +1,7 @@
 #include "llmproxy/telemetry/access_record.hpp"
 
 #include "llmproxy/core/failure.hpp"
+#include "llmproxy/core/text.hpp"
 
 #include <gtest/gtest.h>
 
@@ -126,6 +127,57 @@ TEST(AccessRecord, NeverLetsAClientStartALineOrEndAText)
             return byte >= 0x20 && byte != 0x7f && byte != 0xff;
         }));
         EXPECT_NE(line.find(escaped), std::string::npos) << line;
+    }
+}
+
+TEST(AccessRecord, EscapesAtAnyPlaceOfTextsOfAnySize)
+{
+    for (std::size_t size = 1; size < 70; ++size) {
+        for (std::size_t at = 0; at < size; ++at) {
+            for (const std::string special : {"\"", "\\", "\n", "\x7f", "\xff", "\x1f", "~", " "}) {
+                AccessRecord record;
+                record.model = std::string(size, 'm');
+                record.model.replace(at, 1, special);
+                std::string escaped;
+                core::append_json_escaped(escaped, record.model);
+                ASSERT_NE(json(record).find("\"model\":\"" + escaped + "\",\"status\""),
+                          std::string::npos)
+                    << json(record);
+            }
+        }
+    }
+}
+
+TEST(AccessRecord, WritesLongLinesWhole)
+{
+    auto record = full_record();
+    const auto one = record.tries[1];
+    record.tries[1].backend = std::string(400, 'b');
+    const auto with_two = json(record);
+    for (int i = 0; i < 50; ++i) {
+        record.tries.insert(record.tries.begin() + 1, one);
+    }
+    const std::string text =
+        R"({"backend":"openai","key":0,"outcome":"upstream_reset","waited_ms":0.250,"circuit":"open",)"
+        R"("bytes_sent":701,"duration_ms":0.020},)";
+    auto expected = with_two;
+    const auto place = expected.find(R"({"backend":"bbb)");
+    ASSERT_NE(place, std::string::npos);
+    for (int i = 0; i < 50; ++i) {
+        expected.insert(place, text);
+    }
+    EXPECT_EQ(json(record), expected);
+    std::string behind = "before\n";
+    append_json_line(behind, record);
+    EXPECT_EQ(behind, "before\n" + expected);
+}
+
+TEST(AccessRecord, LeavesOutQueryAndFragment)
+{
+    AccessRecord record;
+    for (const std::string path : {"/a?b#c", "/a#c?b", "/a?", "/a#", "/a"}) {
+        record.path = path;
+        EXPECT_NE(json(record).find(R"("path":"/a",)"), std::string::npos) << path;
     }
 }
 
