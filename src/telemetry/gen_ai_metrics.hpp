@@ -29,8 +29,9 @@ public:
     [[nodiscard]] std::string_view label(std::string_view model, bool answered);
 
 private:
-    struct Hash : std::hash<std::string_view> {
+    struct Hash {
         using is_transparent = void;
+        std::size_t operator()(std::string_view name) const noexcept { return text_hash(name); }
     };
     using Names = std::unordered_set<std::string, Hash, std::equal_to<>>;
 

@@ -1,6 +1,7 @@
 #include "series_store.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 namespace llmproxy::telemetry {
@@ -53,27 +54,43 @@ void SeriesStore::set(Index series, std::uint64_t value)
     cells_.add(series, value - cells_.sum(series));
 }
 
+std::array<SeriesStore::Bounds, kMetrics> SeriesStore::make_bounds()
+{
+    std::array<Bounds, kMetrics> all;
+    for (std::size_t i = 0; i < kMetrics; ++i) {
+        const auto& info = info_of(static_cast<Metric>(i));
+        all[i].fill(std::numeric_limits<std::uint64_t>::max());
+        for (std::size_t k = 0; k < info.buckets.size(); ++k) {
+            all[i].at(k) = static_cast<std::uint64_t>(std::llround(info.buckets[k] / info.unit));
+        }
+    }
+    return all;
+}
+
 void SeriesStore::observe(Metric metric, Index series, core::Duration sample)
 {
     const auto ns = std::max(sample, core::Duration(0)).count();
-    add_sample(metric, series, std::chrono::duration<double>(sample).count(),
-               static_cast<std::uint64_t>(ns));
+    add_sample(metric, series, static_cast<std::uint64_t>(ns));
 }
 
 void SeriesStore::observe(Metric metric, Index series, std::uint64_t count)
 {
-    add_sample(metric, series, static_cast<double>(count), count);
+    add_sample(metric, series, count);
 }
 
-void SeriesStore::add_sample(Metric metric, Index series, double sample, std::uint64_t part_of_sum)
+void SeriesStore::add_sample(Metric metric, Index series, std::uint64_t sample)
 {
     if (series == Cells::kNone) {
         return;
     }
-    const auto& bounds = info_of(metric).buckets;
-    const auto bucket = std::lower_bound(bounds.begin(), bounds.end(), sample) - bounds.begin();
+    const auto& bounds = bounds_[static_cast<std::size_t>(metric)];
+    std::size_t bucket = 0;  // how many bounds are less
+    for (std::size_t step = bounds.size() / 2; step != 0; step /= 2) {
+        bucket += bounds[bucket + step - 1] < sample ? step : 0;
+    }
+    const auto buckets = info_of(metric).buckets.size();
     cells_.add(series + static_cast<Index>(bucket));
-    cells_.add(series + static_cast<Index>(bounds.size()) + 1, part_of_sum);
+    cells_.add(series + static_cast<Index>(buckets) + 1, sample);
 }
 
 void SeriesStore::show(Metric metric, std::initializer_list<std::string_view> values, double figure)

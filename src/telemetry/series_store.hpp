@@ -7,6 +7,8 @@
 #include <prometheus/metric_family.h>
 
 #include <array>
+#include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <map>
 #include <mutex>
@@ -44,11 +46,16 @@ public:
 private:
     using Values = std::vector<std::string>;
 
-    void add_sample(Metric metric, Index series, double sample, std::uint64_t part_of_sum);
+    /// The upper bounds of a histogram's buckets as whole numbers of what it sums up, and none behind them.
+    using Bounds = std::array<std::uint64_t, 32>;
+    static std::array<Bounds, kMetrics> make_bounds();
+
+    void add_sample(Metric metric, Index series, std::uint64_t sample);
 
     [[nodiscard]] prometheus::ClientMetric sample(const MetricInfo& info, const Values& values,
                                                   Index series) const;
 
+    const std::array<Bounds, kMetrics> bounds_ = make_bounds();
     Cells cells_;
     mutable std::mutex mutex_;
     std::mutex set_mutex_;
