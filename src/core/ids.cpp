@@ -6,12 +6,23 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <stdexcept>
 
 namespace llmproxy::core {
 namespace {
 
 constexpr std::string_view kHex = "0123456789abcdef";
+
+/// The two digits of every byte.
+constexpr auto kHexPairs = [] {
+    std::array<char, 512> pairs{};
+    for (std::size_t byte = 0; byte < 256; ++byte) {
+        pairs[2 * byte] = kHex[byte >> 4U];
+        pairs[2 * byte + 1] = kHex[byte & 15U];
+    }
+    return pairs;
+}();
 
 /// A thread's store of random bytes: one call of the generator serves many ids.
 struct RandomBytes {
@@ -26,9 +37,8 @@ struct RandomBytes {
             }
             used = 0;
         }
-        for (std::size_t i = 0; i < count; ++i) {
-            out[i] = bytes[used++];
-        }
+        std::memcpy(out, bytes.data() + used, count);
+        used += count;
     }
 };
 
@@ -84,14 +94,17 @@ Uuid first_uuid7(SystemTime from) noexcept
 
 std::string to_text(const Uuid& id)
 {
-    std::array<char, 36> text{};
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < id.bytes.size(); ++i) {
-        if (has_dash_before(i)) {
-            text[at++] = '-';
+    std::array<char, 36> text;
+    char* at = text.data();
+    std::size_t i = 0;
+    for (const std::size_t end : {4U, 6U, 8U, 10U, 16U}) {
+        for (; i < end; ++i) {
+            std::memcpy(at, kHexPairs.data() + std::size_t{2} * id.bytes[i], 2);
+            at += 2;
         }
-        text[at++] = kHex[id.bytes[i] >> 4U];
-        text[at++] = kHex[id.bytes[i] & 15U];
+        if (end != id.bytes.size()) {
+            *at++ = '-';
+        }
     }
     return {text.data(), text.size()};
 }
