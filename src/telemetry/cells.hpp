@@ -52,12 +52,15 @@ public:
         if (index == kNone) {
             return;
         }
-        auto& place = shards_[shard_of_this_thread()][index / kBlock];
-        auto* block = place.load(std::memory_order_acquire);
-        if (block == nullptr) {
-            block = make_block(place);
-        }
-        (*block)[index % kBlock].fetch_add(by, std::memory_order_relaxed);
+        block_of(index)[index % kBlock].fetch_add(by, std::memory_order_relaxed);
+    }
+
+    /// Adds one to a sum and `by` to another of the same reservation, which lies in one block.
+    void add(Index one, Index other, std::uint64_t by)
+    {
+        auto& block = block_of(one);
+        block[one % kBlock].fetch_add(1, std::memory_order_relaxed);
+        block[other % kBlock].fetch_add(by, std::memory_order_relaxed);
     }
 
     [[nodiscard]] std::uint64_t sum(Index index) const noexcept
@@ -87,6 +90,14 @@ private:
         thread_local const std::size_t shard =
             threads.fetch_add(1, std::memory_order_relaxed) % kShards;
         return shard;
+    }
+
+    /// This thread's copy.
+    Block& block_of(Index index)
+    {
+        auto& place = shards_[shard_of_this_thread()][index / kBlock];
+        auto* const block = place.load(std::memory_order_acquire);
+        return block != nullptr ? *block : *make_block(place);
     }
 
     static Block* make_block(Place& place)

@@ -89,8 +89,8 @@ void SeriesStore::add_sample(Metric metric, Index series, std::uint64_t sample)
         bucket += bounds[bucket + step - 1] < sample ? step : 0;
     }
     const auto buckets = info_of(metric).buckets.size();
-    cells_.add(series + static_cast<Index>(bucket));
-    cells_.add(series + static_cast<Index>(buckets) + 1, sample);
+    cells_.add(series + static_cast<Index>(bucket), series + static_cast<Index>(buckets) + 1,
+               sample);
 }
 
 void SeriesStore::show(Metric metric, std::initializer_list<std::string_view> values, double figure)
