@@ -5,6 +5,7 @@
 namespace llmproxy::openai::json {
 namespace {
 
+constexpr int kMaxDepth = 512;
 constexpr std::string_view kWhite = " \t\r\n";
 
 std::string_view strip_end(std::string_view token) noexcept
@@ -18,37 +19,7 @@ bool is_digit(char c) noexcept
     return c >= '0' && c <= '9';
 }
 
-/// Depth of the end of `text` relative to its start, which must lie outside strings; `first` becomes the length
-/// of the object that `text` begins with, if it does.
-int depth_change(std::string_view text, std::size_t& first) noexcept
-{
-    int depth = 0;
-    first = 0;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        switch (text[i]) {
-        case '"':
-            for (++i; i < text.size() && text[i] != '"'; ++i) {
-                if (text[i] == '\\') {
-                    ++i;
-                }
-            }
-            break;
-        case '{':
-        case '[': ++depth; break;
-        case '}':
-        case ']':
-            if (--depth == 0 && first == 0) {
-                first = i + 1;
-            }
-            break;
-        default: break;
-        }
-    }
-    return depth;
-}
-
-}  // namespace
-
+/// The number grammar of RFC 8259, section 6.
 bool is_number(std::string_view token) noexcept
 {
     std::size_t i = 0;
@@ -84,6 +55,37 @@ bool is_number(std::string_view token) noexcept
     }
     return i == token.size();
 }
+
+/// Depth of the end of `text` relative to its start, which must lie outside strings; `first` becomes the length
+/// of the object that `text` begins with, if it does.
+int depth_change(std::string_view text, std::size_t& first) noexcept
+{
+    int depth = 0;
+    first = 0;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        switch (text[i]) {
+        case '"':
+            for (++i; i < text.size() && text[i] != '"'; ++i) {
+                if (text[i] == '\\') {
+                    ++i;
+                }
+            }
+            break;
+        case '{':
+        case '[': ++depth; break;
+        case '}':
+        case ']':
+            if (--depth == 0 && first == 0) {
+                first = i + 1;
+            }
+            break;
+        default: break;
+        }
+    }
+    return depth;
+}
+
+}  // namespace
 
 Parser::Parser(std::size_t size)
 {

@@ -13,9 +13,6 @@ namespace ondemand = simdjson::ondemand;
 /// Documents up to this size use the thread's own parser; larger ones a parser that is freed afterwards.
 inline constexpr std::size_t kReusedCapacity = std::size_t{256} * 1024;
 
-/// Levels below the root that a validated document may have.
-inline constexpr int kMaxDepth = 512;
-
 /// A parser fit for a document of `size` bytes, and the storage for a temporary one.
 class Parser {
 public:
@@ -35,9 +32,6 @@ private:
 
 /// Whether a raw JSON string or key, without control characters, has only escapes that RFC 8259 knows.
 [[nodiscard]] bool has_valid_escapes(std::string_view text) noexcept;
-
-/// Whether `token` is a number (RFC 8259, section 6).
-[[nodiscard]] bool is_number(std::string_view token) noexcept;
 
 /// Takes `item`, one step through an object, apart; the key is unescaped only if it must be.
 [[nodiscard]] simdjson::error_code read_field(simdjson::simdjson_result<ondemand::field> item,

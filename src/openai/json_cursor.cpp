@@ -1,6 +1,6 @@
 #include "json_cursor.hpp"
 
-#include "json.hpp"
+#include <simdjson.h>
 
 namespace llmproxy::openai::json {
 namespace {
@@ -118,15 +118,6 @@ bool Cursor::number(std::uint64_t& into) noexcept
     return true;
 }
 
-bool Cursor::literal(std::string_view word) noexcept
-{
-    if (broken_ || !std::string_view(at_, static_cast<std::size_t>(end_ - at_)).starts_with(word)) {
-        return false;
-    }
-    at_ += word.size();
-    return true;
-}
-
 void Cursor::leave(int depth) noexcept
 {
     for (;;) {
@@ -161,18 +152,16 @@ void Cursor::leave(int depth) noexcept
     }
 }
 
-std::string_view Cursor::scalar() noexcept
+void Cursor::scalar() noexcept
 {
     const char* at = at_;
     while (kScalar[static_cast<unsigned char>(*at)]) {
         ++at;
     }
-    const std::string_view word(at_, static_cast<std::size_t>(at - at_));
-    at_ = at;
-    if (word.empty()) {
+    if (at == at_) {
         fail();
     }
-    return word;
+    at_ = broken_ ? end_ : at;
 }
 
 void Cursor::skip() noexcept
@@ -191,42 +180,6 @@ void Cursor::skip() noexcept
         leave(1);
         break;
     default: scalar(); break;
-    }
-}
-
-void Cursor::check(int depth) noexcept
-{
-    if (broken_ || depth > kMaxDepth) {
-        fail();
-        return;
-    }
-    switch (*at_) {
-    case '{':
-        each_field([depth](std::string_view, Cursor& value) { value.check(depth + 1); });
-        break;
-    case '[':
-        ++at_;
-        if (next() == ']') {
-            ++at_;
-            break;
-        }
-        do {
-            next();
-            check(depth + 1);
-        } while (more(']'));
-        break;
-    case '"':
-        ++at_;
-        if (const auto inside = string(); escaped_ && !has_valid_escapes(inside)) {
-            fail();
-        }
-        break;
-    default:
-        if (const auto word = scalar();
-            !is_number(word) && word != "true" && word != "false" && word != "null") {
-            fail();
-        }
-        break;
     }
 }
 

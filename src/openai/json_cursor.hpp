@@ -118,11 +118,6 @@ public:
     [[nodiscard]] bool at_object() noexcept { return !broken_ && next() == '{'; }
     /// Nothing but white space is left, and all was well, UTF-8 too.
     [[nodiscard]] bool at_end() const noexcept;
-    [[nodiscard]] bool broken() const noexcept { return broken_; }
-    [[nodiscard]] std::size_t offset() const noexcept
-    {
-        return static_cast<std::size_t>(at_ - begin_);
-    }
 
     [[nodiscard]] bool is_object() const noexcept { return is('{'); }
     [[nodiscard]] bool is_array() const noexcept { return is('['); }
@@ -138,11 +133,7 @@ public:
     bool text(std::string& into);
     /// Takes a whole number that is not negative; leaves anything else.
     bool number(std::uint64_t& into) noexcept;
-    /// Takes `word`, which is true, false or null; leaves anything else.
-    bool literal(std::string_view word) noexcept;
-
-    /// Takes any value and validates it as json::validate does; `skip` sees only where it ends.
-    void check(int depth = 0) noexcept;
+    /// Takes any value; sees only where it ends.
     void skip() noexcept;
 
 private:
@@ -185,7 +176,7 @@ private:
     bool more(char end) noexcept;
     /// Steps out of `depth` objects and arrays.
     void leave(int depth) noexcept;
-    std::string_view scalar() noexcept;
+    void scalar() noexcept;
 
     const char* begin_;
     const char* at_;
