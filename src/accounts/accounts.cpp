@@ -216,10 +216,22 @@ Failure Accounts::refuse(const RateRefusal& refusal, storage::SubjectKind whose,
     return to_failure(refusal, whose);
 }
 
+/// Nothing is begun that could not be recorded.
+Result<void> Accounts::check_store() const
+{
+    if (!parts_->store || parts_->store->healthy()) {
+        return {};
+    }
+    return Failure(Errc::store_unavailable, Origin::self, parts_->store->health().reason);
+}
+
 Result<Grant> Accounts::admit(AccountPtr account, const Admission& wanted, std::string& fields)
 {
     if (account->revoked()) {
         return no_such_token("revoked token");
+    }
+    if (auto works = check_store(); !works) {
+        return works.error();
     }
     const auto now = parts_->clock->now();
     const auto route = limited_route(wanted.route);

@@ -75,9 +75,8 @@ Result<void> Accounts::hold(Grant::State& state, Amount most)
 Task<Result<Estimate>> Accounts::reserve(Grant& grant, Demand demand, std::string& fields)
 {
     auto& state = *grant.state_;
-    if (parts_->store && !parts_->store->healthy()) {
-        co_return Failure(core::Errc::store_unavailable, core::Origin::self,
-                          parts_->store->health().reason);
+    if (auto works = check_store(); !works) {
+        co_return works.error();
     }
     auto* const token = state.account->token_standing();
     Bounded bounded;
@@ -123,6 +122,28 @@ Task<Result<Estimate>> Accounts::reserve(Grant& grant, Demand demand, std::strin
         state.reservation = std::move(*reserved);
     }
     co_return std::move(*found);
+}
+
+Task<Result<void>> Accounts::note(Grant& grant, std::string host)
+{
+    auto& state = *grant.state_;
+    state.open = true;
+    if (parts_->store) {
+        storage::ReservationRecord record;
+        record.request = state.request;
+        record.project = state.account->project();
+        record.token = state.account->token();
+        record.route = state.route;
+        record.host = std::move(host);
+        auto reserved = co_await parts_->store->reserve(std::move(record));
+        if (!reserved) {
+            state.release();
+            co_return reserved.error();
+        }
+        state.reservation = std::move(*reserved);
+    }
+    state.sent = true;
+    co_return Result<void>();
 }
 
 Result<void> Accounts::reserve_again(Grant& grant)

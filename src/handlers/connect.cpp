@@ -63,6 +63,10 @@ core::Task<core::Result<void>> Connect::open(http::Exchange& exchange, std::stri
         co_return proxy_.explain(exchange, upstream.error(), vetted);
     }
     auto& record = exchange.record;
+    auto begun = co_await account->begin(record.authority);
+    if (!begun) {
+        co_return begun;
+    }
     record.upstream = upstream::to_text(upstream::remote_endpoint(*upstream));
     record.attempts = 1;
     record.times.proxy = std::chrono::steady_clock::now() - exchange.started;
@@ -72,6 +76,7 @@ core::Task<core::Result<void>> Connect::open(http::Exchange& exchange, std::stri
     const std::array<std::string_view, 1> pieces{kEstablished};
     auto written = co_await exchange.write(std::span<const std::string_view>(pieces));
     if (!written) {
+        account->abandon();
         co_return written;
     }
     exchange.tunnel = std::make_unique<http::PendingTunnel>(std::move(*upstream), net::Buffer(),

@@ -152,6 +152,10 @@ core::Task<core::Result<void>> Forward::pass_on(http::Exchange& exchange, std::s
     if (*hops) {
         request.max_forwards = **hops - 1;
     }
+    auto begun = co_await account->begin(target->authority.to_string());
+    if (!begun) {
+        co_return begun;
+    }
     VettedConnections connections(proxy_, exchange, policies, account, target->authority);
     auto passed = co_await pipeline::forward_request(exchange, policies->pipeline,
                                                      proxy_.via_name(), request, connections);

@@ -51,6 +51,14 @@ ForwardAccount::admit(accounts::Accounts* accounts, accounts::AccountPtr account
     return made;
 }
 
+core::Task<core::Result<void>> ForwardAccount::begin(std::string host)
+{
+    if (!grant_) {
+        co_return core::Result<void>();
+    }
+    co_return co_await accounts_->note(grant_, std::move(host));
+}
+
 core::Task<std::string_view> ForwardAccount::settle_tunnel(std::string host, std::string request_id,
                                                            http::TunnelTraffic traffic,
                                                            core::Duration duration)

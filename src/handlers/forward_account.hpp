@@ -28,6 +28,10 @@ public:
     /// Whether the token was revoked meanwhile; then everything that the session waits for has ended.
     [[nodiscard]] bool revoked() const noexcept { return revoked_; }
 
+    /// What follows will be accounted for: before anything is passed on. Fails like Accounts::note.
+    core::Task<core::Result<void>> begin(std::string host);
+    /// Takes `begin` back: nothing was passed on.
+    void abandon() noexcept { grant_.cancel(); }
     /// `settle` for the end of a tunnel to `host`; `revoked` if that is why.
     core::Task<std::string_view> settle_tunnel(std::string host, std::string request_id,
                                                http::TunnelTraffic traffic,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
 
 namespace llmproxy::openai {
@@ -34,22 +35,50 @@ std::string_view first_segment(std::string_view& path) noexcept
     return segment;
 }
 
-/// The id behind `"member":`, in a text, in the first item of a list, or in an object's `id`.
-std::string_view id_at(std::string_view body, std::size_t value) noexcept
+/// The text that begins at `at` with its quote; moves behind it. Nothing if it is none or is cut off.
+std::optional<std::string_view> take_text(std::string_view body, std::size_t& at) noexcept
 {
-    auto rest = body.substr(value);
-    if (rest.starts_with('{')) {
-        return json::string_member(rest.substr(0, rest.find('}')), "\"id\"");
+    if (at >= body.size() || body[at] != '"') {
+        return std::nullopt;
     }
-    if (rest.starts_with('[')) {
-        const auto item = rest.find_first_not_of(" \t\r\n", 1);
-        rest = item == kNone ? std::string_view() : rest.substr(item);
+    const auto end = body.find('"', at + 1);
+    if (end == kNone) {
+        return std::nullopt;
     }
-    if (!rest.starts_with('"')) {
-        return {};
+    const auto text = body.substr(at + 1, end - at - 1);
+    at = end + 1;
+    return text;
+}
+
+/// The ids behind `"member":`: in a text, in the items of a list, or in an object's `id`.
+void add_ids(std::string_view body, std::size_t at, std::vector<std::string_view>& into)
+{
+    // What is written with escapes is no id that was learnt, but may be one.
+    const auto add = [&into](std::string_view text) {
+        if (looks_like_id(text) || text.find('\\') != kNone) {
+            into.push_back(text);
+        }
+    };
+    if (body.substr(at).starts_with('{')) {
+        const auto object = body.substr(at);
+        add(json::string_member(object.substr(0, object.find('}')), "\"id\""));
+        return;
     }
-    const auto end = rest.find('"', 1);
-    return end == kNone ? std::string_view() : rest.substr(1, end - 1);
+    if (!body.substr(at).starts_with('[')) {
+        if (const auto text = take_text(body, at)) {
+            add(*text);
+        }
+        return;
+    }
+    do {
+        at = body.find_first_not_of(" \t\r\n", at + 1);
+        const auto text = at == kNone ? std::nullopt : take_text(body, at);
+        if (!text) {
+            return;
+        }
+        add(*text);
+        at = body.find_first_not_of(" \t\r\n", at);
+    } while (at != kNone && body[at] == ',');
 }
 
 void add_named(std::span<const std::string_view> members, std::string_view body,
@@ -58,10 +87,7 @@ void add_named(std::span<const std::string_view> members, std::string_view body,
     for (const auto member : members) {
         for (auto at = json::find_member(body, member); at != kNone;
              at = json::find_member(body, member, at)) {
-            if (const auto id = id_at(body, at); looks_like_id(id)) {
-                into.push_back(id);
-                break;
-            }
+            add_ids(body, at, into);
         }
     }
 }

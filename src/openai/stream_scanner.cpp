@@ -132,6 +132,7 @@ void StreamScanner::feed(std::string_view piece, std::vector<std::string_view>& 
         if (total_ == 0) {  // the rest of the last block's blank line
             start = 1;
             run = hid_last_ ? 1 : 0;
+            boundary_ = given_out_ + start - run;
         }
     }
     LineEnds ends(piece);
@@ -158,35 +159,45 @@ void StreamScanner::feed(std::string_view piece, std::vector<std::string_view>& 
         if (held) {
             given_ = block_;  // at most kMaxHeld bytes
         }
+        const bool had_terminal = terminal_;
         hid_last_ = end_block(piece.substr(start, end + 1 - start));
+        if (terminal_ && !had_terminal) {
+            before_terminal_ = boundary_;
+        }
         if (hide_ && !hid_last_ && held) {
-            relay.emplace_back(given_);
+            give(given_, relay);
         }
         if (hid_last_) {
-            if (start > run) {
-                relay.push_back(piece.substr(run, start - run));
-            }
+            give(piece.substr(run, start - run), relay);
             run = at;
         }
         start = at;
+        boundary_ = given_out_ + start - run;
     }
     const auto rest = piece.substr(start);
     if (!hide_) {
+        given_out_ += piece.size();
         keep(rest);
         return;
     }
     if (total_ + rest.size() > kMaxHeld && !rest.empty()) {
         if (total_ > 0 && !released_) {
             given_ = block_;
-            relay.emplace_back(given_);
+            give(given_, relay);
         }
         released_ = true;
     }
     const auto until = released_ ? piece.size() : start;
-    if (until > run) {
-        relay.push_back(piece.substr(run, until - run));
-    }
+    give(piece.substr(run, until - run), relay);
     keep(rest);
+}
+
+void StreamScanner::give(std::string_view part, std::vector<std::string_view>& relay)
+{
+    if (!part.empty()) {
+        given_out_ += part.size();
+        relay.push_back(part);
+    }
 }
 
 void StreamScanner::finish(std::vector<std::string_view>& relay)
@@ -197,7 +208,7 @@ void StreamScanner::finish(std::vector<std::string_view>& relay)
     }
     if (hide_ && !released_) {
         given_ = block_;
-        relay.emplace_back(given_);
+        give(given_, relay);
     }
     const bool had_terminal = terminal_;
     const bool whole_line = line_empty_;
@@ -205,6 +216,9 @@ void StreamScanner::finish(std::vector<std::string_view>& relay)
     hid_last_ = end_block({});
     total_ = incomplete;  // still no event boundary
     terminal_ = had_terminal || (terminal_ && whole_line);
+    if (terminal_ && !had_terminal) {
+        before_terminal_ = boundary_;
+    }
 }
 
 /// Keeps a part of the incomplete block: all of it, or beginning and end once it is long.

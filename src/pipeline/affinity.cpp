@@ -16,26 +16,33 @@ bool has_choice(const upstream::Backends& backends) noexcept
     return all.size() > 1 || (all.size() == 1 && all.front()->keys().size() > 1);
 }
 
+core::Failure no_such_resource(const char* detail)
+{
+    return core::Failure(core::Errc::not_found, core::Origin::client, detail)
+        .say("No such resource.");
+}
+
 /// Takes the first of the ids of which is known who holds it.
-/// Fails with Errc::not_found when it is another project's, whose key may be the same.
+/// Fails with Errc::not_found when one is another project's, whose key may be the same.
 core::Task<core::Result<bool>> settle(RequestContext& context, std::vector<std::string_view> ids)
 {
     for (const auto id : ids) {
         const auto home = co_await context.resources->find(std::string(id));
         if (home && home->project != project_of(context)) {
-            co_return core::Failure(core::Errc::not_found, core::Origin::client,
-                                    "a resource of another project")
-                .say("No such resource.");
+            co_return no_such_resource("a resource of another project");
+        }
+        context.names_unknown = context.names_unknown || !home;
+        if (context.home) {
+            continue;
         }
         auto backend = home ? context.policies->backends->by_name(home->backend) : nullptr;
         if (backend) {
             context.home_key = home->key == 0 ? std::nullopt : backend->key_with(home->key);
             context.home = std::move(backend);
             context.home_of = id;
-            co_return true;
         }
     }
-    co_return false;
+    co_return context.home != nullptr;
 }
 
 bool has_json_body(const http::RequestHead& head)
@@ -46,6 +53,15 @@ bool has_json_body(const http::RequestHead& head)
 }
 
 }  // namespace
+
+core::Result<void> check_tenant(const RequestContext& context)
+{
+    const bool shared = context.account->stored() && !context.own_keys;
+    if (shared && context.names_unknown) {
+        return no_such_resource("not known as the project's, whose key is shared");
+    }
+    return {};
+}
 
 bool may_have_home(RequestContext& context)
 {
@@ -58,7 +74,8 @@ bool may_have_home(RequestContext& context)
         return false;
     }
     const bool matters = has_choice(*context.policies->backends) || context.account->stored();
-    return matters && !context.resources->empty();
+    // What is not known of a project's may be another's.
+    return matters && (!context.resources->empty() || context.account->stored());
 }
 
 core::Task<core::Result<void>> find_home(RequestContext& context)

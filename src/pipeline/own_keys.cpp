@@ -39,7 +39,7 @@ core::Task<core::Result<void>> find_own_keys(RequestContext& context)
             .say("This route needs a provider key of the project's own: files, batches and the "
                  "like are seen by everybody who shares a key.");
     }
-    co_return core::Result<void>();
+    co_return check_tenant(context);
 }
 
 }  // namespace llmproxy::pipeline

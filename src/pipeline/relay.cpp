@@ -265,21 +265,19 @@ core::Task<core::Result<void>> Relay::run()
         }
         if (!holding_) {
             const bool done = reader_.done();
-            if (context_.spending && stream() && !stream()->terminal_seen() &&
-                context_.spending->is_exhausted(stream()->blocks())) {
-                // What was looked at goes out, so that an event boundary is one for the client too.
-                if (head_sent_ && !relay_.empty() && !write_now(false)) {
-                    co_await write_rest();
-                }
-                if (!trouble_) {
-                    trouble_.emplace(Errc::insufficient_quota, Origin::self,
-                                     "the stream has used more than was reserved");
-                }
+            if (has_used_up() && may_end_here()) {
+                trouble_.emplace(Errc::insufficient_quota, Origin::self,
+                                 "the stream has used more than was reserved");
+                co_await end_before(stream()->given_past_boundary());
                 break;
             }
             // Who sees the end of a stream must find its usage in the store.
             if (context_.spending && stream() && stream()->terminal_seen() && !settled_) {
                 co_await settle();
+                if (trouble_) {
+                    co_await end_before(stream()->given_past_terminal());
+                    break;
+                }
             }
             if (head_.empty() && !head_sent_) {
                 head_ = compose_reply_head(context_, reply_.head, chunked_out_);
@@ -294,6 +292,9 @@ core::Task<core::Result<void>> Relay::run()
             const bool whole = !done || trouble_ || end_body();
             if (done && whole && context_.spending && !settled_) {
                 co_await settle();
+                if (trouble_ && stream()) {
+                    co_await end_before(stream()->given_past_boundary());
+                }
             }
             const bool due = !relay_.empty() || (!head_sent_ && (head_alone || !whole));
             if (!trouble_ && (due || (done && whole)) && !write_now(done && whole)) {

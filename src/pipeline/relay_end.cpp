@@ -2,6 +2,7 @@
 #include "reply.hpp"
 
 #include <utility>
+#include <vector>
 
 namespace llmproxy::pipeline {
 
@@ -43,6 +44,40 @@ core::Task<void> Relay::settle()
     }
 }
 
+bool Relay::has_used_up()
+{
+    return context_.spending && stream() && !stream()->terminal_seen() &&
+           context_.spending->is_exhausted(stream()->blocks());
+}
+
+bool Relay::may_end_here()
+{
+    return !head_sent_ || inflater_ || stream()->given_past_boundary() <= total_size(relay_);
+}
+
+core::Task<void> Relay::end_before(std::uint64_t withheld)
+{
+    const auto size = total_size(relay_);
+    ends_at_event_ = !inflater_ && withheld <= size;
+    if (!head_sent_ || !ends_at_event_) {
+        relay_.clear();
+        co_return;
+    }
+    auto room = size - static_cast<std::size_t>(withheld);
+    for (auto& run : relay_) {
+        run = run.substr(0, room);
+        room -= run.size();
+    }
+    std::erase_if(relay_, [](std::string_view run) { return run.empty(); });
+    core::Failure why = std::move(*trouble_);
+    if (!relay_.empty() && !write_now(false)) {
+        co_await write_rest();
+    }
+    // Whether the client took that is not why the reply ends.
+    trouble_ = std::move(why);
+    relay_.clear();
+}
+
 void Relay::give_connection_back()
 {
     // Before the last bytes are written: a client that has read them finds the connection in the pool.
@@ -79,11 +114,13 @@ core::Task<core::Result<void>> Relay::cut()
     exchange.record.error = failure.describe();
     if (failure.errc() != Errc::client_gone && !exchange.was_cut()) {
         relay_.clear();
-        const bool readable = stream() && !inflater_;
         // Where the cut is ours, the beginning of an event is worth nothing: our own event takes its place.
+        const bool ours = failure.origin() == Origin::self;
+        const bool readable = stream() && !inflater_;
         const bool drop_held =
-            readable && failure.origin() == Origin::self && stream()->holds_back();
-        const bool boundary = readable && (stream()->at_event_boundary() || drop_held) && !finished;
+            ends_at_event_ || (readable && ours && (finished || stream()->holds_back()));
+        const bool boundary = ends_at_event_ || (readable && !finished &&
+                                                 (stream()->at_event_boundary() || drop_held));
         if (readable && !drop_held) {
             stream()->finish(relay_);
         }

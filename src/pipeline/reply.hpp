@@ -87,6 +87,13 @@ private:
     core::Task<void> write_rest();
     void note_written();
     std::string_view chunk_line(std::size_t size);
+    /// Whether a stream has used more than was reserved, where that has to end it.
+    [[nodiscard]] bool has_used_up();
+    /// Whether the stream can be ended at an event: nothing of an incomplete one has been written.
+    [[nodiscard]] bool may_end_here();
+    /// Passes on what was looked at, but for the last `withheld` bytes of it, which end an event or begin one: `cut` then
+    /// puts the trouble's own event there. Not if a part of these has been written already.
+    core::Task<void> end_before(std::uint64_t withheld);
     /// Ends the reply unfinished because of the trouble.
     core::Task<core::Result<void>> cut();
     core::Failure upstream_failure(const boost::system::error_code& code) const;
@@ -125,8 +132,9 @@ private:
     std::optional<policy::ReplyVerdict> refusal_;
     core::SteadyTime hold_until_{};  // set when the first wait for a whole block begins
     End end_ = End::complete;
-    bool returned_ = false;  // the connection, to its pool
-    bool holding_ = false;   // the head, until the first block is complete
+    bool returned_ = false;       // the connection, to its pool
+    bool holding_ = false;        // the head, until the first block is complete
+    bool ends_at_event_ = false;  // what was written, so that an event of ours may follow
     bool sse_ = false;
     bool chunked_out_ = false;
     bool head_sent_ = false;

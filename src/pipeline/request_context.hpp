@@ -79,8 +79,9 @@ struct RequestContext {
     /// Holds what the request names, with this key if that is still known: it goes nowhere else.
     std::shared_ptr<upstream::Backend> home;
     std::optional<std::size_t> home_key;
-    std::string home_of;     ///< the id that says so
-    bool tells_ids = false;  ///< the reply may tell ids to learn
+    std::string home_of;         ///< the id that says so
+    bool names_unknown = false;  ///< an id of which nobody here knows whose it is
+    bool tells_ids = false;      ///< the reply may tell ids to learn
 
     /// Where the model stands that the client named: in the body of a form, in the query of a realtime connection.
     std::optional<ByteRange> model_at;
@@ -113,8 +114,12 @@ struct RequestContext {
     return static_cast<std::int64_t>(context.account->project());
 }
 
+/// Whether a project that shares the backend's key names only what is known to be its own.
+/// Fails with Errc::not_found.
+[[nodiscard]] core::Result<void> check_tenant(const RequestContext& context);
+
 /// Finds the keys that the request's project has for the backend that was chosen.
-/// Fails with Errc::route_not_allowed where only such a key keeps tenants apart, and like accounts::ProviderKeys::of.
+/// Fails with Errc::route_not_allowed where only such a key keeps tenants apart, like `check_tenant`, and like accounts::ProviderKeys::of.
 core::Task<core::Result<void>> find_own_keys(RequestContext& context);
 
 /// Chooses one of the targets for a model, or the default backend for routes without one; what is held somewhere stays there.

@@ -2,8 +2,7 @@
 
 #include "sql_text.hpp"
 #include "values.hpp"
-
-#include <sqlite3.h>
+#include "write_parts.hpp"
 
 #include <utility>
 
@@ -13,58 +12,6 @@ namespace {
 using core::Errc;
 using core::Failure;
 using core::Origin;
-
-Failure no_such(std::string what)
-{
-    return Failure(Errc::not_found, Origin::client, "no such " + what);
-}
-
-/// What a statement's failure means when rows contradict each other: "UNIQUE constraint failed:
-/// tokens.name".
-Failure explained(Database& database, const Failure& failure)
-{
-    switch (database.error_code()) {
-    case SQLITE_CONSTRAINT_UNIQUE:
-    case SQLITE_CONSTRAINT_PRIMARYKEY: {
-        const std::string text = sqlite3_errmsg(database.handle());
-        Failure conflict(Errc::conflict, Origin::client, text);
-        conflict.at(text.substr(text.rfind('.') + 1));
-        return conflict;
-    }
-    case SQLITE_CONSTRAINT_FOREIGNKEY: return no_such("project").at("project");
-    default: return failure;
-    }
-}
-
-core::Result<void> run(Database& database, Query& query)
-{
-    if (auto done = query.run(); !done) {
-        return explained(database, done.error());
-    }
-    return {};
-}
-
-/// For a statement that deletes: whether there was something.
-core::Result<bool> run_delete(Database& database, Query& query)
-{
-    if (auto done = run(database, query); !done) {
-        return done.error();
-    }
-    return database.changes() > 0;
-}
-
-/// What to answer when no row had the id and version.
-template <std::size_t N>
-Failure not_changed(Database& database, const char (&exists)[N], std::int64_t id, const char* what)
-{
-    Query query(database, exists);
-    query.put(id);
-    if (query.next()) {
-        return {Errc::precondition_failed, Origin::client,
-                std::string(what) + " has another version"};
-    }
-    return query.failed() ? query.failure() : no_such(what);
-}
 
 core::Result<void> check_lists(const Grants& grants)
 {
@@ -76,14 +23,6 @@ core::Result<void> check_lists(const Grants& grants)
         }
     }
     return {};
-}
-
-core::Result<void> note(WriteContext& context, AuditRow audit, std::int64_t id)
-{
-    if (audit.target.empty()) {
-        audit.target = std::to_string(id);
-    }
-    return write_audit(context, std::move(audit));
 }
 
 constexpr auto kInsertProject =
@@ -104,15 +43,6 @@ constexpr char kUpdateProviderKey[] =
     "UPDATE provider_keys SET version = version + 1, backend = ?, name = ?, master_key = ?, "
     "sealed = ?, hint = ?, updated = ? WHERE id = ? AND ifnull(?, version) = version "
     "RETURNING version, created, project";
-
-constexpr char kProjectExists[] = "SELECT 1 FROM projects WHERE id = ?";
-constexpr char kTokenExists[] = "SELECT 1 FROM tokens WHERE id = ?";
-constexpr char kProviderKeyExists[] = "SELECT 1 FROM provider_keys WHERE id = ?";
-
-std::optional<Version> expected(Version version) noexcept
-{
-    return version == 0 ? std::nullopt : std::optional(version);
-}
 
 template <typename Row, std::size_t N>
 core::Result<std::int64_t> insert(WriteContext& context, Row& row,
@@ -194,70 +124,6 @@ core::Result<void> put(WriteContext& context, Row& row, const std::array<char, N
         return not_changed(context.database, exists, static_cast<std::int64_t>(row.id), what);
     }
     return {};
-}
-
-core::Result<Version> raise_version(WriteContext& context, Subject subject, Version version)
-{
-    const bool token = subject.kind == SubjectKind::token;
-    const auto wanted = expected(version);
-    Query query(context.database,
-                token ? "UPDATE tokens SET version = version + 1, updated = ? WHERE id = ? AND "
-                        "ifnull(?, version) = version RETURNING version"
-                      : "UPDATE projects SET version = version + 1, updated = ? WHERE id = ? AND "
-                        "ifnull(?, version) = version RETURNING version");
-    bind_all(query, context.now, subject.id, wanted);
-    if (!query.next()) {
-        if (query.failed()) {
-            return query.failure();
-        }
-        return token ? not_changed(context.database, kTokenExists, subject.id, "token")
-                     : not_changed(context.database, kProjectExists, subject.id, "project");
-    }
-    const Version raised = query.integer();
-    if (auto done = query.run(); !done) {
-        return done.error();
-    }
-    return raised;
-}
-
-core::Result<void> delete_of_subject(WriteContext& context, const char* statement, Subject subject)
-{
-    Query query(context.database, statement);
-    bind_all(query, subject.kind, subject.id);
-    return query.run();
-}
-
-constexpr char kDeleteLimits[] = "DELETE FROM limits WHERE subject_kind = ? AND subject = ?";
-constexpr char kDeleteBudgets[] = "DELETE FROM budgets WHERE subject_kind = ? AND subject = ?";
-constexpr auto kInsertLimit =
-    join("INSERT INTO limits(subject_kind, subject, ", kLimitColumns, ") VALUES(?,?,?,?,?,?,?,?)");
-constexpr auto kInsertBudget =
-    join("INSERT INTO budgets(subject_kind, subject, ", kBudgetColumns, ") VALUES(?,?,?,?,?,?)");
-
-template <typename Row, std::size_t N>
-core::Result<Version> replace(WriteContext& context, Subject subject, Version version,
-                              const std::vector<Row>& rows, AuditRow audit, const char* remove,
-                              const std::array<char, N>& add)
-{
-    const auto raised = raise_version(context, subject, version);
-    if (!raised) {
-        return raised;
-    }
-    if (auto removed = delete_of_subject(context, remove, subject); !removed) {
-        return removed.error();
-    }
-    for (const auto& row : rows) {
-        Query query(context.database, add.data());
-        bind_all(query, subject.kind, subject.id);
-        bind_row(query, row);
-        if (auto done = run(context.database, query); !done) {
-            return done.error();
-        }
-    }
-    if (auto noted = note(context, std::move(audit), subject.id); !noted) {
-        return noted.error();
-    }
-    return raised;
 }
 
 /// Runs statements whose one value is the id, in turn; the last one tells whether there was
@@ -379,19 +245,6 @@ core::Result<bool> delete_provider_key(WriteContext& context, std::int64_t id, A
 {
     static constexpr const char* kStatements[] = {"DELETE FROM provider_keys WHERE id = ?"};
     return removed(context, run_all(context.database, kStatements, id), std::move(audit), id);
-}
-
-core::Result<Version> write_limits(WriteContext& context, Subject subject, Version version,
-                                   const std::vector<LimitRow>& rows, AuditRow audit)
-{
-    return replace(context, subject, version, rows, std::move(audit), kDeleteLimits, kInsertLimit);
-}
-
-core::Result<Version> write_budgets(WriteContext& context, Subject subject, Version version,
-                                    const std::vector<BudgetRow>& rows, AuditRow audit)
-{
-    return replace(context, subject, version, rows, std::move(audit), kDeleteBudgets,
-                   kInsertBudget);
 }
 
 core::Result<void> write_resource(WriteContext& context, const ResourceRow& row)

@@ -1,5 +1,6 @@
 #include "llmproxy/storage/reservation_journal.hpp"
 
+#include "journal_slot.hpp"
 #include "store_error.hpp"
 
 #include <algorithm>
@@ -21,76 +22,6 @@ namespace {
 using core::Errc;
 using core::Failure;
 using core::Origin;
-
-constexpr std::array<char, 8> kMagic{'L', 'L', 'M', 'P', 'R', 'S', 'V', '1'};
-constexpr std::size_t kHeadSize = 4096;
-constexpr std::uint32_t kSlotsPerWord = 64;
-constexpr std::uint32_t kMaxSlots = 1U << 24U;
-
-constexpr std::uint32_t kFree = 0;
-constexpr std::uint32_t kReserved = 1;
-constexpr std::uint32_t kSettled = 2;
-
-constexpr std::uint8_t kStream = 1;
-constexpr std::uint8_t kEstimated = 2;
-constexpr std::uint8_t kPriced = 4;
-
-struct FileHead {
-    std::array<char, 8> magic;
-    std::uint32_t slot_size;
-    std::uint32_t slots;
-};
-
-/// A text cut to the room that there is.
-template <std::size_t Room>
-struct ShortText {
-    std::uint8_t size;
-    std::array<char, Room> bytes;
-
-    // The size is last on writing: a process that dies in between leaves an empty text.
-    void set(std::string_view text) noexcept
-    {
-        const std::atomic_ref<std::uint8_t> length(size);
-        length.store(0, std::memory_order_release);
-        const auto kept = std::min(text.size(), Room);
-        if (kept > 0) {
-            std::memcpy(bytes.data(), text.data(), kept);
-        }
-        length.store(static_cast<std::uint8_t>(kept), std::memory_order_release);
-    }
-    [[nodiscard]] std::string text() const
-    {
-        return {bytes.data(), std::min<std::size_t>(size, Room)};
-    }
-};
-
-/// One slot as it is in the file, in the machine's byte order.
-struct RawSlot {
-    std::uint32_t state;  // of these, the last written
-    std::uint16_t status;
-    std::uint8_t flags;
-    std::uint8_t attempts;
-    core::Uuid request;
-    std::int64_t project;
-    std::int64_t token;
-    std::int64_t reserved_cost;
-    std::int64_t reserved_tokens;
-    std::int64_t cost;
-    std::array<std::uint32_t, 7> counts;
-    ShortText<23> route;
-    ShortText<63> model;
-    ShortText<31> backend;
-    ShortText<31> outcome;
-    std::array<std::uint8_t, 12> unused;
-};
-static_assert(sizeof(RawSlot) == 256);
-static_assert(std::is_trivially_copyable_v<RawSlot>);
-
-std::uint32_t narrow(std::int64_t count) noexcept
-{
-    constexpr std::int64_t kMost = std::numeric_limits<std::uint32_t>::max();
-    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(count, 0, kMost));
-}
 
 core::Result<int> open_file(const std::string& path)
 {
@@ -275,15 +206,7 @@ ReservationJournal::occupy(const ReservationRecord& record) noexcept
         return Failure(Errc::overloaded, Origin::self, "no reservation is free");
     }
     auto& raw = state_->at(*slot);
-    raw.flags = record.stream ? kStream : 0;
-    raw.request = record.request;
-    raw.project = static_cast<std::int64_t>(record.project);
-    raw.token = static_cast<std::int64_t>(record.token);
-    raw.reserved_cost = record.cost.count;
-    raw.reserved_tokens = record.tokens;
-    raw.route.set(record.route);
-    raw.model.set(record.model);
-    raw.backend.set(record.backend);
+    put(raw, record);
     std::atomic_ref(raw.state).store(kReserved, std::memory_order_release);
     return *slot;
 }
@@ -291,32 +214,7 @@ ReservationJournal::occupy(const ReservationRecord& record) noexcept
 void ReservationJournal::settle(Slot slot, std::span<const UsageRow> rows) noexcept
 {
     auto& raw = state_->at(slot);
-    TokenCounts sum;
-    core::NanoUsd cost;
-    std::uint8_t flags = (raw.flags & kStream) | kPriced;
-    for (const auto& row : rows) {
-        sum.prompt += row.tokens.prompt;
-        sum.cached += row.tokens.cached;
-        sum.cache_write += row.tokens.cache_write;
-        sum.completion += row.tokens.completion;
-        sum.reasoning += row.tokens.reasoning;
-        sum.audio_input += row.tokens.audio_input;
-        sum.audio_output += row.tokens.audio_output;
-        cost += row.cost;
-        flags |= row.estimated ? kEstimated : 0;
-        flags &= row.priced ? 0xff : static_cast<std::uint8_t>(~kPriced);
-    }
-    raw.counts = {narrow(sum.prompt),      narrow(sum.cached),    narrow(sum.cache_write),
-                  narrow(sum.completion),  narrow(sum.reasoning), narrow(sum.audio_input),
-                  narrow(sum.audio_output)};
-    raw.cost = cost.count;
-    raw.flags = flags;
-    raw.attempts = static_cast<std::uint8_t>(std::min<std::size_t>(rows.size(), 255));
-    if (!rows.empty()) {
-        raw.status = rows.back().status;
-        raw.outcome.set(rows.back().outcome);
-        raw.backend.set(rows.back().backend);
-    }
+    put(raw, rows);
     std::atomic_ref(raw.state).store(kSettled, std::memory_order_release);
 }
 
@@ -334,45 +232,8 @@ void ReservationJournal::free(Slot slot) noexcept
 
 ReservationJournal::Found ReservationJournal::look(Slot slot) const
 {
-    const auto& raw = state_->at(slot);
-    Found found;
+    auto found = read(state_->at(slot));
     found.slot = slot;
-    found.settled = raw.state == kSettled;
-    auto& record = found.record;
-    record.request = raw.request;
-    record.project = static_cast<core::ProjectId>(raw.project);
-    record.token = static_cast<core::TokenId>(raw.token);
-    record.cost = {raw.reserved_cost};
-    record.tokens = raw.reserved_tokens;
-    record.route = raw.route.text();
-    record.model = raw.model.text();
-    record.backend = raw.backend.text();
-    record.stream = (raw.flags & kStream) != 0;
-
-    auto& row = found.row;
-    row.request = record.request;
-    row.project = record.project;
-    row.token = record.token;
-    row.route = record.route;
-    row.requested_model = record.model;
-    row.backend = record.backend;
-    row.stream = record.stream;
-    row.duration = core::Duration(-1);
-    if (found.settled) {
-        row.tokens = {raw.counts[0], raw.counts[1], raw.counts[2], raw.counts[3],
-                      raw.counts[4], raw.counts[5], raw.counts[6]};
-        row.cost = {raw.cost};
-        row.estimated = (raw.flags & kEstimated) != 0;
-        row.priced = (raw.flags & kPriced) != 0;
-        row.status = raw.status;
-        row.outcome = raw.outcome.text();
-        found.attempts = raw.attempts;
-    } else {
-        row.tokens.prompt = record.tokens;
-        row.cost = record.cost;
-        row.estimated = true;
-        row.outcome = kIndeterminate;
-    }
     return found;
 }
 

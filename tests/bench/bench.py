@@ -20,6 +20,7 @@ import time
 import peers
 import report
 import scenarios
+import surroundings
 import tunnel_peers
 
 
@@ -36,8 +37,8 @@ class Context:
         self.load_binary = os.path.abspath(find(arguments.build, "bench_load"))
         self.scale = 0.2 if arguments.quick else 1.0
         self.seconds = arguments.seconds
-        self.certificates = peers.Certificates(directory)
-        self.upstream = peers.Upstream(
+        self.certificates = surroundings.Certificates(directory)
+        self.upstream = surroundings.Upstream(
             os.path.abspath(find(arguments.build, "bench_upstream")), directory, self.certificates)
 
 

@@ -13,108 +13,20 @@ import os
 import shutil
 import socket
 import ssl
-import subprocess
 import time
+
+from surroundings import BenchError, Child, free_port
 
 THREADS = 2
 MOST_CONNECTIONS = 8000  # of a peer, on each side; HAProxy wants two descriptors for each
 TOKEN = "bench-token"
+MANAGEMENT_TOKEN = "bench-management-token"
 READY_WITHIN = 20.0  # seconds; a peer that does not answer by then is broken, not slow
 
 Sides = collections.namedtuple("Sides", "name client_tls upstream_tls")
 PLAIN = Sides("plain", False, False)
 UPSTREAM_TLS = Sides("TLS upstream", False, True)
 BOTH_TLS = Sides("TLS both", True, True)
-
-
-class BenchError(Exception):
-    """Something this run cannot go on with."""
-
-
-def free_port():
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Child:
-    """A child process: waited for, and ended by its own pid only."""
-
-    def __init__(self, command, directory, name, **streams):
-        self.name = name
-        self._errors_path = os.path.join(directory, name + ".stderr")
-        with open(self._errors_path, "wb") as errors:
-            streams.setdefault("stdin", subprocess.DEVNULL)
-            self.process = subprocess.Popen(command, cwd=directory, stderr=errors, **streams)
-        self.pid = self.process.pid
-
-    def errors(self):
-        with open(self._errors_path, "r", errors="replace") as stream:
-            return stream.read()[-2000:]
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream:
-                stream.close()
-
-
-class Certificates:
-    """A throw-away CA and one leaf for localhost and 127.0.0.1 (ECDSA P-256)."""
-
-    def __init__(self, directory):
-        self.ca = os.path.join(directory, "ca.crt")
-        self.certificate = os.path.join(directory, "leaf.crt")
-        self.key = os.path.join(directory, "leaf.key")
-        self.bundle = os.path.join(directory, "leaf.pem")
-        ca_key = os.path.join(directory, "ca.key")
-        request = os.path.join(directory, "leaf.csr")
-        extensions = os.path.join(directory, "leaf.ext")
-        with open(extensions, "w") as stream:
-            stream.write("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        for arguments in (
-            ["req", "-x509", *new_key, "-keyout", ca_key, "-out", self.ca, "-days", "2",
-             "-subj", "/CN=bench CA"],
-            ["req", *new_key, "-keyout", self.key, "-out", request, "-subj", "/CN=localhost"],
-            ["x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial",
-             "-days", "2", "-extfile", extensions, "-out", self.certificate],
-        ):
-            subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-        with open(self.bundle, "w") as bundle:
-            for path in (self.certificate, self.key):
-                with open(path) as part:
-                    bundle.write(part.read())
-
-
-class Upstream:
-    """The fake upstream (bench_upstream), shared by all peers."""
-
-    def __init__(self, binary, directory, certificates):
-        command = [binary, "--certificate", certificates.certificate, "--key", certificates.key]
-        self.child = Child(command, directory, "upstream", stdout=subprocess.PIPE)
-        line = self.child.process.stdout.readline()
-        if not line:
-            raise BenchError("bench_upstream did not start: " + self.child.errors())
-        self.ports = json.loads(line)
-
-    def port(self, sides):
-        return self.ports["tls" if sides.upstream_tls else "plain"]
-
-    def statistics(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports["plain"], timeout=10)
-        try:
-            connection.request("GET", "/stats")
-            return json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
 
 
 class Peer:
@@ -124,8 +36,11 @@ class Peer:
     authority = None  # what to ask for by CONNECT
     ends_threads = False  # a thread per connection: what ended threads used is in the ticks only
 
-    def __init__(self, context, sides, for_events):
+    def __init__(self, context, sides, for_events, store=None):
+        """`store` is the durability with which the daemon records usage; the other peers have nothing of the kind."""
         self.sides = sides
+        self.store = store
+        self.token = TOKEN  # that the load shows
         self.child = None
         self.port = free_port()
         self.directory = os.path.join(context.directory, f"{self.name}-{self.port}")
@@ -134,6 +49,7 @@ class Peer:
         started = time.monotonic_ns()
         self._start(context, for_events)
         try:
+            self._prepare()
             self.start_ms = self._wait_for_answer(started)
         except BaseException:
             self.stop()
@@ -153,6 +69,13 @@ class Peer:
     def _start(self, context, for_events):
         raise NotImplementedError
 
+    def _prepare(self):
+        """What has to be done once the process runs, before the first request."""
+
+    def figures(self):
+        """What only this peer knows of a run: {name: number, counted from the start of the process}."""
+        return {}
+
     def _write(self, name, text):
         path = os.path.join(self.directory, name)
         with open(path, "w") as stream:
@@ -162,7 +85,7 @@ class Peer:
     def _wait_for_answer(self, started):
         """Milliseconds from the start of the process to its first answer from the upstream."""
         body = json.dumps({"model": "gpt-bench", "messages": [{"role": "user", "content": "Hi"}]})
-        fields = {"Content-Type": "application/json", "Authorization": "Bearer " + TOKEN}
+        fields = {"Content-Type": "application/json", "Authorization": "Bearer " + self.token}
         tls = ssl.create_default_context(cafile=self._context.certificates.ca)
         last = "nothing"
         while time.monotonic_ns() - started < READY_WITHIN * 1e9:
@@ -324,6 +247,12 @@ class LlmProxy(Peer):
                             f" key: {certificates.key} }}")
         if self.sides.upstream_tls:
             backend_tls = f"\n    tls: {{ ca: {certificates.ca} }}"
+        self._ops = free_port()
+        ops_roles = "metrics, health"
+        accounts = ""
+        if self.store:
+            ops_roles += ", admin"
+            accounts = self._accounts()
         config = self._write("llm-proxy.yaml", f"""
 server:
   threads: {THREADS}
@@ -333,8 +262,8 @@ server:
       address: 127.0.0.1:{self.port}
       serve: [gateway, health]{listener_tls}
     - name: ops
-      address: 127.0.0.1:{free_port()}
-      serve: [metrics, health]
+      address: 127.0.0.1:{self._ops}
+      serve: [{ops_roles}]
 limits:
   max_concurrent_requests: {MOST_CONNECTIONS}
 pool:
@@ -347,10 +276,7 @@ backends:
     api_key: bench-key
     models: ["*"]{backend_tls}
 default_backend: bench
-auth:
-  mode: token
-  static_tokens:
-    - {{ name: bench, token: {TOKEN} }}
+auth:{self._auth()}{accounts}
 logging:
   level: warn
   format: json
@@ -359,6 +285,60 @@ logging:
         command = [context.proxy, "serve", "--config", config]
         with open(os.path.join(self.directory, "stdout"), "wb") as log:
             self.child = Child(command, self.directory, self.name, stdout=log)
+
+    def _auth(self):
+        return f"\n  mode: token\n  static_tokens:\n    - {{ name: bench, token: {TOKEN} }}"
+
+    def _accounts(self):
+        return f"""
+store: {{ path: {self.directory}/store.db, durability: {self.store} }}
+management: {{ token: {MANAGEMENT_TOKEN} }}
+prices:
+  - {{ model: "*", input: 1, output: 2 }}"""
+
+    def _prepare(self):
+        """A project and a token of the store, both under rate limits that nobody reaches."""
+        if not self.store:
+            return
+        self._wait_for_ops()
+        project = self._manage("POST", "projects", {"name": "bench"})["id"]
+        token = self._manage("POST", "tokens", {"project": project, "name": "bench"})
+        limits = {"limits": [{"requests_per_minute": 10 ** 9, "tokens_per_minute": 10 ** 12,
+                              "concurrent_requests": 10 ** 6}]}
+        self._manage("PUT", f"projects/{project}/limits", limits)
+        self._manage("PUT", f"tokens/{token['id']}/limits", limits)
+        self.token = token["secret"]
+
+    def _wait_for_ops(self):
+        until = time.monotonic() + READY_WITHIN
+        while self.child.process.poll() is None and time.monotonic() < until:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self._ops)) == 0:
+                    return
+            time.sleep(0.001)
+        raise BenchError(f"{self.name} did not start: {self.child.errors()}")
+
+    def _manage(self, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self._ops, timeout=10)
+        try:
+            connection.request(method, "/manage/" + path, None if body is None else json.dumps(body),
+                               {"Authorization": "Bearer " + MANAGEMENT_TOKEN, "If-Match": "*",
+                                "Content-Type": "application/json"})
+            reply = connection.getresponse()
+            text = reply.read()
+        finally:
+            connection.close()
+        if reply.status >= 300:
+            raise BenchError(f"{method} /manage/{path}: {reply.status} {text[:300]!r}")
+        return json.loads(text)
+
+    def figures(self):
+        if not self.store:
+            return {}
+        store = self._manage("GET", "store")
+        if store["state"] != "ok" or store["failures"]:
+            raise BenchError(f"the store is {store['state']}: {store['reason']}")
+        return {"commits": store["commits"], "writes": store["writes"], "commit_ms": store["commit_ms"]}
 
 
 PEERS = (Direct, Nginx, HaProxy, LlmProxy)

@@ -14,6 +14,8 @@ UNITS = {
     "calls_per_piece": "system calls/piece",
     "delay_p50_us": "delay p50, us",
     "delay_p99_us": "delay p99, us",
+    "commit_us": "a commit takes, us",
+    "rows_per_commit": "requests per commit",
     "stream_kb": "Pss, KB/stream",
     "start_ms": "to the first answer, ms",
     "idle_rss_mib": "idle Rss, MiB",

@@ -16,7 +16,7 @@ class Load:
     """One run of the load generator."""
 
     def __init__(self, context, peer, **options):
-        command = [context.load_binary, "--port", str(peer.port), "--token", peers.TOKEN]
+        command = [context.load_binary, "--port", str(peer.port), "--token", peer.token]
         if peer.client_tls():
             command += ["--ca", context.certificates.ca]
         if peer.authority:
@@ -75,8 +75,9 @@ class Traffic:
     contestants = peers.PEERS
 
     def __init__(self, name, title, sides, *, metrics, requests, connections, events=False,
-                 for_strace=0.1, bulk=0, **options):
+                 for_strace=0.1, bulk=0, store=None, **options):
         self.name = name
+        self._store = store  # durability of the usage that the daemon records; None: none
         self.title = title
         self.metrics = metrics
         self._bulk = bulk  # bytes of a request's body or its reply's
@@ -88,7 +89,7 @@ class Traffic:
         self._options = options
 
     def measure(self, context, peer_type):
-        peer = peer_type(context, self.sides, self._events)
+        peer = peer_type(context, self.sides, self._events, self._store)
         try:
             return self._measure(context, peer)
         finally:
@@ -111,10 +112,12 @@ class Traffic:
         before_all = context.upstream.statistics()
         pids = processes.family(peer.child.pid) if peer.child else []
         with self._warm_load(context, peer) as load:
+            own = peer.figures()
             cpu = processes.cpu_ns(pids, peer.ends_threads)
             load.go()
             report = load.finish()
             cpu = (processes.cpu_ns(pids, peer.ends_threads) - cpu) / 1000
+            own = {name: value - own[name] for name, value in peer.figures().items()}
         after_all = context.upstream.statistics()
         requests = report["requests"]
         if not requests:
@@ -132,6 +135,11 @@ class Traffic:
             found["cpu_us"] = cpu / requests
             if self._bulk:
                 found["cpu_ms_per_gb"] = cpu / 1000 / (requests * self._bulk / 1e9)
+        if own.get("commits"):
+            if own["writes"] < requests:
+                raise peers.BenchError(f"{peer.name}: {requests} requests, {own['writes']} in the store")
+            found["commit_us"] = own["commit_ms"] * 1000 / own["commits"]
+            found["rows_per_commit"] = own["writes"] / own["commits"]
         if report["pieces"]:
             found["delay_p50_us"] = report["delay_us"]["p50"]
             found["delay_p99_us"] = report["delay_us"]["p99"]
@@ -141,7 +149,7 @@ class Traffic:
 
     def count_system_calls(self, context, peer_type):
         """System calls per request and per piece, in a round of its own."""
-        peer = peer_type(context, self.sides, self._events)
+        peer = peer_type(context, self.sides, self._events, self._store)
         try:
             return self._count_system_calls(context, peer) if peer.child else {}
         finally:
@@ -254,10 +262,15 @@ class Start:
 
 
 REQUEST = ("cpu_us", "calls", "rps", "p50_us", "p99_us", "reuse_percent")
+USAGE = ("cpu_us", "calls", "rps", "p50_us", "p99_us", "commit_us", "rows_per_commit")
 
 ALL = (
     Traffic("chat", "chat, 64 connections", peers.PLAIN, metrics=REQUEST,
             requests=30000, connections=64),
+    Traffic("chat_usage", "chat, usage on, 64 connections", peers.PLAIN, metrics=USAGE,
+            requests=30000, connections=64, store="process"),
+    Traffic("chat_usage_power", "chat, usage on (power), 64 connections", peers.PLAIN, metrics=USAGE,
+            requests=30000, connections=64, store="power"),
     Traffic("chat_tls_upstream", "chat, 64 connections", peers.UPSTREAM_TLS, metrics=REQUEST,
             requests=30000, connections=64),
     Traffic("chat_tls", "chat, 64 connections", peers.BOTH_TLS, metrics=REQUEST,

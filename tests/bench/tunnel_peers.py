@@ -13,6 +13,7 @@ import ssl
 import time
 
 import peers
+import surroundings
 from peers import MOST_CONNECTIONS, READY_WITHIN, THREADS, TOKEN, BenchError, Child, Sides
 
 PLAIN = Sides("plain", False, False)
@@ -31,9 +32,9 @@ def unprivileged(directory):
 class TunnelPeer(peers.Peer):
     """A peer that takes CONNECT; `authority` is what to ask it for, nothing for one that only passes TCP on."""
 
-    def __init__(self, context, sides, for_events=False):
+    def __init__(self, context, sides, for_events=False, store=None):
         self.upstream_port = context.upstream.port(sides)
-        super().__init__(context, sides, for_events)
+        super().__init__(context, sides, for_events, store)
 
     @property
     def authority(self):
@@ -191,7 +192,7 @@ server:
   max_connections: {MOST_CONNECTIONS}
   listeners:
     - {{ name: main, address: "127.0.0.1:{self.port}", serve: [forward, health]{tls} }}
-    - {{ name: ops, address: "127.0.0.1:{peers.free_port()}", serve: [metrics, health] }}
+    - {{ name: ops, address: "127.0.0.1:{surroundings.free_port()}", serve: [metrics, health] }}
 backends: []
 forward: {{ allow: ["{self.authority}"], allow_private: ["127.0.0.0/8"] }}
 auth: {{ mode: token, static_tokens: [ {{ name: bench, token: {TOKEN} }} ] }}

@@ -7,7 +7,6 @@ import collections
 import contextlib
 import glob
 import http.client
-import json
 import os
 import random
 import shutil
@@ -16,104 +15,25 @@ import struct
 import threading
 import time
 
-from daemon import GUARD, DaemonTest, Origin, main, run, soak_runs
+from accounts import COST, StoreTest
+from daemon import GUARD, main, run, soak_runs
 
 CLIENTS = int(os.environ.get("LLMPROXY_E2E_CLIENTS", 16))
-ADMIN = "management-token-of-the-test"
-BODY = '{"model":"gpt-x","max_tokens":50,"messages":[]}'
-STREAM = '{"model":"gpt-x","max_tokens":50,"stream":true,"messages":[]}'
-USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
-COST = 11 * 1000 + 7 * 2000  # nano-USD
 RESERVED_BELOW = 300 * 1000 + 50 * 2000  # bodies are shorter than 300 bytes
 
 JOURNAL_HEAD = 4096
 JOURNAL_SLOT = 256
 
 
-class Upstream(Origin):
-    """Answers with usage, each time after another while, and counts what it was asked."""
-
-    def __init__(self, seed):
-        self.asked = 0
-        self._random = random.Random(seed)
-        self._lock = threading.Lock()
-        super().__init__(self._answer)
-
-    def _answer(self, connection):
-        with connection.makefile("rb") as lines:
-            while True:
-                length, line = 0, lines.readline()
-                if not line:
-                    return
-                while line.strip():
-                    name, _, value = line.partition(b":")
-                    length = int(value) if name.lower() == b"content-length" else length
-                    line = lines.readline()
-                body = lines.read(length)
-                if len(body) != length:
-                    return
-                with self._lock:
-                    self.asked += 1
-                    pause = self._random.uniform(0, 0.02)
-                if b'"stream":true' in body:
-                    self._stream(connection, pause)
-                else:
-                    time.sleep(pause)  # what makes kills hit requests under way
-                    self._whole(connection)
-
-    @staticmethod
-    def _whole(connection):
-        reply = json.dumps({"id": "c", "model": "gpt-x", "choices": [], "usage": USAGE}).encode()
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-                           % (len(reply), reply))
-
-    @staticmethod
-    def _stream(connection, pause):
-        def chunk(event):
-            data = b"data: " + event + b"\n\n"
-            connection.sendall(b"%x\r\n%s\r\n" % (len(data), data))
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for _ in range(3):
-            chunk(b'{"id":"c","model":"gpt-x","choices":[{"delta":{"content":"a"}}]}')
-            time.sleep(pause / 3)
-        chunk(json.dumps({"id": "c", "model": "gpt-x", "choices": [], "usage": USAGE}).encode())
-        chunk(b"[DONE]")
-        connection.sendall(b"0\r\n\r\n")
-
-
-class Crash(DaemonTest):
+class Crash(StoreTest):
     def setUp(self):
         super().setUp()
-        self.store = os.path.join(self.folder, "store.db")
-        self.seed = int(os.environ.get("LLMPROXY_E2E_SEED", time.time_ns() % 1_000_000))
         self.random = random.Random(self.seed)
-        self.upstream = Upstream(self.seed)
-        self.addCleanup(self.upstream.close)
         self.lock = threading.Lock()
         self.whole = collections.Counter()  # by request id
         self.odd = []  # answers that no kill explains
         self.sent = 0
         self.came = 0
-
-    def start(self):
-        return self.serve(
-            backends=f'  - {{ name: up, base_url: "http://127.0.0.1:{self.upstream.port}/v1", models: ["*"] }}\n',
-            auth="{ mode: token }", ops="metrics, health, admin",
-            more=f"store: {{ path: \"{self.store}\" }}\nmanagement: {{ token: {ADMIN} }}\n"
-                 "prices: [ { model: \"*\", input: 1, output: 2 } ]\n"
-                 "fallback: { max_retries: 0, enable_circuit_breaker: false }\n")
-
-    @staticmethod
-    def manage(daemon, method, path, body=None, **fields):
-        connection = http.client.HTTPConnection("127.0.0.1", daemon.ops, timeout=GUARD)
-        with contextlib.closing(connection):
-            connection.request(method, "/manage" + path, None if body is None else json.dumps(body),
-                               {"Authorization": "Bearer " + ADMIN, "Content-Type": "application/json", **fields})
-            reply = connection.getresponse()
-            text = reply.read()
-            if reply.status >= 300:
-                raise AssertionError(f"{method} {path}: {reply.status} {text}")
-            return json.loads(text)
 
     def load(self, port, secret, enough):
         """Asks on one connection until it breaks; `enough` is set once a few answers have come."""
@@ -124,15 +44,12 @@ class Crash(DaemonTest):
                 stream = not stream
                 with self.lock:
                     self.sent += 1
-                connection.request("POST", "/v1/chat/completions", STREAM if stream else BODY,
-                                   {"Authorization": "Bearer " + secret, "Content-Type": "application/json"})
-                reply = connection.getresponse()
-                text = reply.read()
-                if reply.status != 200 or (stream and b"[DONE]" not in text):
-                    self.odd.append(f"{reply.status} {text}")
+                status, fields, text = self.ask(connection, secret, stream)
+                if status != 200 or (stream and b"[DONE]" not in text):
+                    self.odd.append(f"{status} {text}")
                     return
                 with self.lock:
-                    self.whole[reply.headers["x-llm-proxy-request-id"]] += 1
+                    self.whole[fields["x-llm-proxy-request-id"]] += 1
                     self.came += 1
                     if self.came >= self.target:
                         enough.set()
@@ -170,12 +87,12 @@ class Crash(DaemonTest):
 
     def test_nothing_is_lost_nor_counted_twice(self):
         daemon = self.start()
-        project = self.manage(daemon, "POST", "/projects", {"name": "p"})["id"]
-        token = self.manage(daemon, "POST", "/tokens", {"project": project, "name": "t"})
+        token = self.make_token(daemon)
         self.manage(daemon, "PUT", f"/tokens/{token['id']}/budgets",
                     {"budgets": [{"period": "total", "tokens": 10 ** 12}]}, **{"If-Match": "*"})
         under_way = 0
-        for kill in range(soak_runs(4)):
+        self.kills = soak_runs(4)
+        for kill in range(self.kills):
             with self.subTest(kill=kill, seed=self.seed):
                 self.target = self.came + CLIENTS
                 enough = threading.Event()
@@ -218,10 +135,10 @@ class Crash(DaemonTest):
             rows = value("SELECT count(*) FROM usage")
             self.assertGreaterEqual(rows, self.upstream.asked, "requests that were forwarded unaccounted")
             self.assertLessEqual(rows, self.sent)
-            spent = store.execute("SELECT sum(cost), sum(prompt + completion), count(*) FROM usage").fetchone()
-            for kind in (1, 2):
-                self.assertEqual(store.execute("SELECT sum(cost), sum(tokens), sum(requests) FROM ledger "
-                                               "WHERE subject_kind = ?", (kind,)).fetchone(), spent)
+            self.check_sums(store)
+            print(f"seed {self.seed}: {self.kills} kills under {CLIENTS} clients, {self.sent} requests sent, "
+                  f"{self.upstream.asked} forwarded, {len(self.whole)} received whole, {rows} rows, {lost} of them "
+                  f"indeterminate", flush=True)
 
 
 if __name__ == "__main__":

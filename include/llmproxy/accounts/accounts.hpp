@@ -52,6 +52,8 @@ struct Demand {
 ///     recall, or look_up -> Account::check_route -> admit -> watch -> Account::check_model -> reserve
 ///     -> Grant::begin_attempt, before each attempt -> settle, before the last piece of the answer is written
 ///
+/// Tunnels and forwarded requests, whose cost nobody knows: recall, or look_up -> admit -> watch -> note -> settle.
+///
 /// Tokens and projects are in the store; those that were used lately are in memory too. Tokens of the configuration work
 /// beside them, and alone where there is no store: then nothing is reserved nor recorded.
 ///
@@ -92,7 +94,8 @@ public:
     /// \name What
     /// @{
     /// Takes a request, and a place, under the rate limits of token and project.
-    /// Fails with Errc::rate_limit_exceeded, or Errc::invalid_api_key when the token was revoked meanwhile.
+    /// Fails with Errc::rate_limit_exceeded, Errc::invalid_api_key when the token was revoked meanwhile, or
+    /// Errc::store_unavailable while the store cannot record what the request would use.
     /// \param fields  gets the refusal's header lines: Retry-After, x-ratelimit-*, x-should-retry.
     [[nodiscard]] core::Result<Grant> admit(AccountPtr account, const Admission& wanted,
                                             std::string& fields);
@@ -106,6 +109,11 @@ public:
     /// Errc::store_unavailable, Errc::overloaded.
     /// \param fields  as of `admit`. Grant, views and fields must outlive the call.
     core::Task<core::Result<Estimate>> reserve(Grant& grant, Demand demand, std::string& fields);
+
+    /// Notes that something without a price is about to begin, so that it is accounted for whatever happens. In place
+    /// of `reserve`; from here on the grant counts as sent.
+    /// Fails with Errc::store_unavailable, Errc::overloaded. \param host  with the port. The grant must outlive the call.
+    core::Task<core::Result<void>> note(Grant& grant, std::string host);
 
     /// Reserves the same once more in the budgets, because an attempt may have cost something and another follows.
     /// Fails with Errc::insufficient_quota: then no other may follow.
@@ -152,6 +160,7 @@ private:
     std::optional<core::Result<AccountPtr>> recall(const core::Sha256& hash, bool well_formed);
     core::Task<core::Result<AccountPtr>> load(core::Sha256 hash);
     core::Task<core::Result<std::shared_ptr<Standing>>> standing_of(storage::Subject subject);
+    [[nodiscard]] core::Result<void> check_store() const;
     core::Failure refuse(const RateRefusal& refusal, storage::SubjectKind whose,
                          const Account& account, LimitedRoute route, std::string& fields) const;
     core::Result<void> take_tokens(Grant::State& state, std::int64_t most,

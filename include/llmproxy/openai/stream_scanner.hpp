@@ -39,6 +39,21 @@ public:
     [[nodiscard]] bool at_event_boundary() const noexcept { return total_ == 0; }
     /// The incomplete block is held back: what was given out ends with a complete one.
     [[nodiscard]] bool holds_back() const noexcept { return total_ != 0 && hide_ && !released_; }
+    /// \name Where a cut of ours may fall
+    ///
+    /// Counted back from the end of all that was given out.
+    /// @{
+    /// Bytes of the incomplete block: without these, what was given out ends with a complete one.
+    [[nodiscard]] std::uint64_t given_past_boundary() const noexcept
+    {
+        return given_out_ - boundary_;
+    }
+    /// Bytes from the beginning of the terminal event on; 0 if none was seen.
+    [[nodiscard]] std::uint64_t given_past_terminal() const noexcept
+    {
+        return terminal_ ? given_out_ - before_terminal_ : 0;
+    }
+    /// @}
     /// `[DONE]`, `message_stop`, or one of response.completed, response.failed, response.incomplete was seen.
     [[nodiscard]] bool terminal_seen() const noexcept { return terminal_; }
     /// An `error` event, an event with an `error` object, or response.failed was seen.
@@ -57,6 +72,7 @@ private:
     static constexpr std::size_t kTail = std::size_t{16} * 1024;
 
     bool end_block(std::string_view last_part);
+    void give(std::string_view part, std::vector<std::string_view>& relay);
     void keep(std::string_view part);
     bool scan_block(std::string_view block);
     void scan_long_block(std::string_view head, std::string_view tail);
@@ -74,11 +90,14 @@ private:
     bool first_ = true;       // no block is complete: a byte order mark may lead
     bool terminal_ = false;
     bool error_ = false;
-    std::uint64_t blocks_ = 0;  // complete
-    std::size_t total_ = 0;     // bytes of the incomplete block
-    std::string block_;         // the incomplete block, or the end of it when it is long
-    std::string head_;          // the beginning of a long block
-    std::string given_;         // what was held and is being relayed
+    std::uint64_t blocks_ = 0;           // complete
+    std::uint64_t given_out_ = 0;        // bytes, in all
+    std::uint64_t boundary_ = 0;         // of these, at the end of the last complete block
+    std::uint64_t before_terminal_ = 0;  // of these, before the terminal event
+    std::size_t total_ = 0;              // bytes of the incomplete block
+    std::string block_;                  // the incomplete block, or the end of it when it is long
+    std::string head_;                   // the beginning of a long block
+    std::string given_;                  // what was held and is being relayed
     Usage usage_;
     std::string model_;
     std::string finish_reason_;

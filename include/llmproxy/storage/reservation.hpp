@@ -20,6 +20,7 @@ struct ReservationRecord {
     std::int64_t tokens = 0;  ///< reserved
     std::string route;        ///< 23 bytes are kept
     std::string model;        ///< as requested; 63 bytes are kept
+    std::string host;         ///< of tunnels and forwarded requests, in place of a model; the same
     std::string backend;      ///< if known; 31 bytes are kept
     bool stream = false;
 };

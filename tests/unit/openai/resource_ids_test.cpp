@@ -81,7 +81,7 @@ TEST(ResourceIds, AreNamedByBodies)
     EXPECT_EQ(texts(ids_in_body(Route::responses,
                                 R"({"tools":[{"vector_store_ids": [ "vs_1","vs_2"]}],)"
                                 R"("input":[{"file_id":"file-3"}],"previous_response_id":"r_4"})")),
-              (Ids{"r_4", "file-3", "vs_1"}));
+              (Ids{"r_4", "file-3", "vs_1", "vs_2"}));
     EXPECT_EQ(texts(ids_in_body(Route::responses, R"({"conversation":{"id":"conv_1"}})")),
               Ids{"conv_1"});
     EXPECT_EQ(texts(ids_in_body(Route::responses, R"({"conversation":"conv_1"})")), Ids{"conv_1"});
@@ -90,6 +90,13 @@ TEST(ResourceIds, AreNamedByBodies)
     EXPECT_EQ(texts(ids_in_body(Route::chat_completions,
                                 R"({"messages":[{"file_id":null},{"file_id":"f1"}]})")),
               Ids{"f1"});
+    EXPECT_EQ(texts(ids_in_body(Route::responses,
+                                R"({"metadata":{"previous_response_id":"r_1"},)"
+                                R"("previous_response_id":"r_2","vector_store_ids":[]})")),
+              (Ids{"r_1", "r_2"}))
+        << "wherever it stands";
+    EXPECT_EQ(texts(ids_in_body(Route::responses, R"({"conversation":"conv_\u0031"})")),
+              Ids{R"(conv_\u0031)"});
     EXPECT_TRUE(ids_in_body(Route::responses, R"({"previous_response_id":null})").empty());
     EXPECT_TRUE(ids_in_body(Route::responses, R"({"input":"\"file_id\":\"f1\""})").empty());
     EXPECT_TRUE(ids_in_body(Route::embeddings, R"({"file_id":"f1"})").empty());

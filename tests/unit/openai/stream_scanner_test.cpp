@@ -104,6 +104,44 @@ TEST(StreamScanner, SeesAndHidesTheSameForEverySplit)
     }
 }
 
+TEST(StreamScanner, TellsWhereACutMayFallForEverySplit)
+{
+    for (const std::string end : {"\n", "\r", "\r\n"}) {
+        const auto text = with_ends(kText, end);
+        const auto done = with_ends(kDone, end);
+        const auto whole = text + with_ends(kUsage, end) + text + done + with_ends(": x\n\n", end);
+        for (const bool hide : {true, false}) {
+            const auto before = hide ? text + text : text + with_ends(kUsage, end) + text;
+            for (std::size_t size = 1; size <= whole.size(); ++size) {
+                StreamScanner scanner(Route::chat_completions, hide);
+                std::string given;
+                std::vector<std::string_view> relay;
+                for (std::size_t at = 0; at < whole.size(); at += size) {
+                    relay.clear();
+                    scanner.feed(std::string_view(whole).substr(at, size), relay);
+                    for (const auto run : relay) {
+                        given += run;
+                    }
+                    const auto kept = given.size() - scanner.given_past_boundary();
+                    const auto events = std::string_view(given).substr(0, kept);
+                    // Between CR and LF of a blank line the line has ended already.
+                    ASSERT_TRUE(events.empty() || events.ends_with(end + end) ||
+                                events.ends_with("\r\n\r"))
+                        << size << ' ' << at;
+                    ASSERT_EQ(events.size() == given.size(),
+                              scanner.at_event_boundary() || scanner.holds_back());
+                    if (!scanner.terminal_seen()) {
+                        ASSERT_EQ(scanner.given_past_terminal(), 0U);
+                        continue;
+                    }
+                    auto shown = given.substr(0, given.size() - scanner.given_past_terminal());
+                    ASSERT_EQ(shown, before) << size << ' ' << at;
+                }
+            }
+        }
+    }
+}
+
 TEST(StreamScanner, HidesOnlyBlocksWithEmptyChoicesAndUsage)
 {
     for (const std::string shown : {

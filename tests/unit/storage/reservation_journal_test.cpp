@@ -78,6 +78,34 @@ TEST_F(Journal, FindsWhatWasOccupiedWhenItIsOpenedAgain)
     EXPECT_THAT(open()->left_over(), IsEmpty());
 }
 
+TEST_F(Journal, RemembersATunnelsHostAndBytes)
+{
+    auto tunnel = record(0);
+    tunnel.tokens = 0;
+    tunnel.model.clear();
+    tunnel.host = "api.example.com:443";
+    UsageRow row;
+    row.outcome = "ok";
+    row.bytes_in = (std::int64_t{5} << 32) + 7;
+    row.bytes_out = std::int64_t{3} << 33;
+    {
+        const auto journal = open();
+        ASSERT_TRUE(journal->occupy(tunnel));
+        const auto ended = journal->occupy(tunnel);
+        journal->settle(*ended, std::vector<UsageRow>{row});
+    }
+    const auto journal = open();
+    ASSERT_THAT(journal->left_over(), SizeIs(2));
+    for (const auto& found : journal->left_over()) {
+        EXPECT_EQ(found.row.host, tunnel.host);
+        EXPECT_EQ(found.row.requested_model, "");
+        EXPECT_EQ(found.row.tokens, TokenCounts{});
+        EXPECT_EQ(found.row.bytes_in, found.settled ? row.bytes_in : 0);
+        EXPECT_EQ(found.row.bytes_out, found.settled ? row.bytes_out : 0);
+        EXPECT_EQ(found.row.outcome, found.settled ? "ok" : kIndeterminate);
+    }
+}
+
 TEST_F(Journal, RemembersWhatASettledRequestCost)
 {
     UsageRow row;
