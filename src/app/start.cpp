@@ -139,7 +139,7 @@ core::Result<void> Daemon::Parts::start(std::function<handlers::ReloadReport()> 
     make_management(std::move(reload_from_file));
     forward->add_to(routes);
 
-    edge::ServerParts parts{context, tasks, routes, metrics, *access_log};
+    edge::ServerParts parts{context, tasks, routes, metrics, *access_log, recent};
     server = std::make_unique<edge::Server>(parts, snapshot->server);
     auto listening = server->open();
     if (!listening) {
