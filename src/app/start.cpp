@@ -81,6 +81,11 @@ void Daemon::Parts::make_management(std::function<handlers::ReloadReport()> relo
     parts.ended = [this](storage::Subject subject) { tell_ended(*accounts, subject); };
     parts.budget_of = [this](storage::Subject subject) { return accounts->budget_of(subject); };
     parts.backends = [this] { return gateway->policies()->backends; };
+    parts.policies = [this] { return gateway->policies(); };
+    parts.forward = [this] { return forward->proxy.policies(); };
+    parts.metrics = &metrics;
+    parts.recent = &recent;
+    parts.draining = &draining;
     management = std::make_unique<Management>(std::move(parts), std::move(reload),
                                               background.get_executor(), snapshot->management);
     management->add_to(routes);
