@@ -60,6 +60,11 @@ bool reaches(std::int64_t before, std::int64_t after, std::int64_t limit,
     return before < mark && after >= mark;
 }
 
+Amount at_least_nothing(Amount amount) noexcept
+{
+    return {std::max(amount.cost, core::NanoUsd{}), std::max<std::int64_t>(amount.tokens, 0)};
+}
+
 }  // namespace
 
 void Budget::configure(std::span<const storage::BudgetRow> rows, std::uint32_t soft_percent)
@@ -131,12 +136,9 @@ core::Failure Budget::spent_out(const Limit& limit, bool money) const
     return failure;
 }
 
-core::Result<Budget::Hold> Budget::reserve(Amount most, core::SystemTime time)
+core::Result<Budget::Windows> Budget::windows_with(Amount most, core::SystemTime time)
 {
-    most.cost = std::max(most.cost, core::NanoUsd{});
-    most.tokens = std::max<std::int64_t>(most.tokens, 0);
-    const std::lock_guard lock(mutex_);
-    std::array<Window*, kPeriodKinds.size()> windows{};
+    Windows windows{};
     for (std::size_t kind = 0; kind < windows.size(); ++kind) {
         windows[kind] = &enter(kind, time);
     }
@@ -150,12 +152,31 @@ core::Result<Budget::Hold> Budget::reserve(Amount most, core::SystemTime time)
             return spent_out(limit, false);
         }
     }
+    return windows;
+}
+
+core::Result<Budget::Hold> Budget::reserve(Amount most, core::SystemTime time)
+{
+    most = at_least_nothing(most);
+    const std::lock_guard lock(mutex_);
+    const auto windows = windows_with(most, time);
+    if (!windows) {
+        return windows.error();
+    }
     Hold hold{most, {}};
-    for (std::size_t kind = 0; kind < windows.size(); ++kind) {
-        windows[kind]->reserved = windows[kind]->reserved + most;
-        hold.starts[kind] = windows[kind]->start;
+    for (std::size_t kind = 0; kind < windows->size(); ++kind) {
+        auto& window = *(*windows)[kind];
+        window.reserved = window.reserved + most;
+        hold.starts[kind] = window.start;
     }
     return hold;
+}
+
+core::Result<void> Budget::would_reserve(Amount most, core::SystemTime time)
+{
+    const std::lock_guard lock(mutex_);
+    const auto windows = windows_with(at_least_nothing(most), time);
+    return windows ? core::Result<void>() : windows.error();
 }
 
 void Budget::note_soft(const Limit& limit, Amount before, const Window& window,

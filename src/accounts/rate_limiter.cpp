@@ -160,6 +160,31 @@ std::optional<RateRefusal> RateLimiter::admit(Pass& pass, LimitedRoute route, bo
     return std::nullopt;
 }
 
+std::optional<RateRefusal> RateLimiter::would_refuse(LimitedRoute route, bool tunnel,
+                                                     core::SteadyTime now) noexcept
+{
+    auto& meters = meters_of(route);
+    const auto& places = tunnel ? meters.tunnels : meters.active;
+    if (places.used() >= places.ceiling()) {
+        return RateRefusal{tunnel ? Limit::tunnels : Limit::concurrency, places.ceiling(),
+                           kPlaceWait};
+    }
+    if (meters.bytes.limit() == 0) {
+        return RateRefusal{Limit::bytes, 0, Gcra::kNever};
+    }
+    if (const auto bytes = meters.bytes.take(0, now); !bytes.admitted) {
+        return RateRefusal{Limit::bytes, meters.bytes.limit(), bytes.wait};
+    }
+    const auto requests = meters.requests.figures(now);
+    if (requests.remaining == 0) {
+        const auto wait = requests.limit == 0
+                              ? Gcra::kNever
+                              : Gcra::kPeriod / static_cast<std::int64_t>(requests.limit);
+        return RateRefusal{Limit::requests, requests.limit, wait};
+    }
+    return std::nullopt;
+}
+
 void RateLimiter::withdraw(Pass& pass, core::SteadyTime now) noexcept
 {
     if (pass.meters_ != nullptr) {

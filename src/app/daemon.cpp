@@ -114,6 +114,7 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
     }
     parts.management->replace(snapshot->management);
     telemetry::set_level(snapshot->logging.level);
+    parts.access_log->set_sample(snapshot->logging.access_log.sample);
     parts.metrics.limit_models(snapshot->metrics.max_models);
     {
         const std::lock_guard latest(parts.latest_mutex);

@@ -12,6 +12,7 @@
 #include "llmproxy/telemetry/access_log.hpp"
 #include "llmproxy/telemetry/log.hpp"
 #include "llmproxy/telemetry/metrics.hpp"
+#include "llmproxy/telemetry/recent_requests.hpp"
 #include "llmproxy/upstream/backends.hpp"
 #include "llmproxy/upstream/health_checks.hpp"
 #include "management.hpp"
@@ -87,6 +88,7 @@ struct Daemon::Parts {
     net::TaskGroup tasks;
     asio::thread_pool background{1};  // what takes longer than a stream may wait
     upstream::HealthChecks checks;
+    telemetry::RecentRequests recent{snapshot->detail.recent_requests};
     std::unique_ptr<telemetry::AccessLog> access_log;
     std::unique_ptr<net::Resolver> resolver;
     StoreParts store;

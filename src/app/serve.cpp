@@ -30,7 +30,10 @@ void watch_signals(Daemon& daemon, const sigset_t& signals, const std::atomic<bo
             return;
         }
         switch (signal) {
-        case SIGHUP: daemon.reload_from_file(); break;
+        case SIGHUP:
+            daemon.reload_from_file();
+            daemon.reopen_logs();
+            break;
         case SIGUSR1: daemon.reopen_logs(); break;
         default:
             log().info({}, "signal", {{"signal", signal}});

@@ -81,6 +81,11 @@ void Daemon::Parts::make_management(std::function<handlers::ReloadReport()> relo
     parts.ended = [this](storage::Subject subject) { tell_ended(*accounts, subject); };
     parts.budget_of = [this](storage::Subject subject) { return accounts->budget_of(subject); };
     parts.backends = [this] { return gateway->policies()->backends; };
+    parts.policies = [this] { return gateway->policies(); };
+    parts.forward = [this] { return forward->proxy.policies(); };
+    parts.metrics = &metrics;
+    parts.recent = &recent;
+    parts.draining = &draining;
     management = std::make_unique<Management>(std::move(parts), std::move(reload),
                                               background.get_executor(), snapshot->management);
     management->add_to(routes);
@@ -139,7 +144,7 @@ core::Result<void> Daemon::Parts::start(std::function<handlers::ReloadReport()> 
     make_management(std::move(reload_from_file));
     forward->add_to(routes);
 
-    edge::ServerParts parts{context, tasks, routes, metrics, *access_log};
+    edge::ServerParts parts{context, tasks, routes, metrics, *access_log, recent};
     server = std::make_unique<edge::Server>(parts, snapshot->server);
     auto listening = server->open();
     if (!listening) {

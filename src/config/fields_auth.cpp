@@ -41,12 +41,31 @@ void add_logging_fields(std::vector<Field>& table)
                           "Where those lines go: `stdout`, `stderr` or a file.")
                         .bind([](Cursor & c) -> auto& { return c.root->logging.access_log.path; })
                         .restart());
+    table.push_back(
+        field("logging.access_log.sample", Type::real, "1",
+              "Share of the requests whose line is written, chosen by their ids. Those "
+              "with an error, a failed attempt or a slow answer always are.")
+            .between(0, 1)
+            .bind([](Cursor & c) -> auto& { return c.root->logging.access_log.sample; }));
+    table.push_back(
+        field("logging.slow_request_threshold", Type::duration, "10s",
+              "A request that takes longer is slow: its line is always written and says so. Of a "
+              "stream the time to its first piece counts; 0 means none is slow.")
+            .between(0, 86'400'000'000'000)
+            .bind([](Cursor & c) -> auto& { return c.root->server.slow_request_threshold; }));
     table.push_back(field("metrics.max_models", Type::integer, "100",
                           "Model names that become label values of the `gen_ai_*` metrics: the "
                           "first that an upstream "
                           "answers for. All others are `other`.")
                         .between(0, 1000)
                         .bind([](Cursor & c) -> auto& { return c.root->metrics.max_models; }));
+    table.push_back(
+        field("telemetry.recent_requests", Type::integer, "1000",
+              "How many finished requests are kept in memory for `GET /manage/requests`; 0 means "
+              "none.")
+            .between(0, 20'000)
+            .bind([](Cursor & c) -> auto& { return c.root->detail.recent_requests; })
+            .restart());
 }
 
 }  // namespace

@@ -35,6 +35,12 @@ bool serves_clients(const ListenerSettings& listener)
     return listener.serves(Role::gateway) || listener.serves(Role::forward);
 }
 
+/// Requests about the program itself, which come again and again.
+bool is_of_operators(std::string_view route)
+{
+    return route == "health" || route == "metrics" || route == "manage";
+}
+
 }  // namespace
 
 Session::Session(std::shared_ptr<Server::State> server, ListenerSettings listener,
@@ -279,8 +285,13 @@ void Session::describe(http::Exchange& exchange)
 void Session::close_record(telemetry::AccessRecord& record, core::SteadyTime started)
 {
     record.times.total = std::chrono::steady_clock::now() - started;
+    const auto slow = current_->settings.slow_request_threshold;
+    record.slow = slow > core::Duration::zero() && telemetry::time_to_answer(record) > slow;
     server_->parts.metrics.record(record);
     server_->parts.access_log.write(record);
+    if (!is_of_operators(record.route)) {
+        server_->parts.recent.keep(std::move(record));
+    }
 }
 
 void Session::finish_request(telemetry::AccessRecord& record, core::SteadyTime started)

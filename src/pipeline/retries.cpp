@@ -88,6 +88,8 @@ policy::RetryDecision Retries::not_leased(const Failure& failure, core::SteadyTi
     const auto decision = decide(facts);
     if (decision.action != Action::pass_on || !context_.exchange.record.tries.empty()) {
         note(outcome_of(facts, failure), 0, 0, began);
+    } else {
+        note_only(0, began);
     }
     return decision;
 }
@@ -105,6 +107,8 @@ policy::RetryDecision Retries::failed(const Attempt& attempt)
     if (decision.action != Action::pass_on || !context_.exchange.record.tries.empty()) {
         note(outcome_of(attempt.facts(), failure_), attempt.status(), attempt.bytes_sent(),
              attempt.asked());
+    } else {
+        note_only(attempt.bytes_sent(), attempt.asked());
     }
     return decision;
 }
@@ -114,7 +118,19 @@ void Retries::answered(const Attempt& attempt)
     if (!context_.exchange.record.tries.empty()) {
         note(context_.exchange.record.outcome, attempt.status(), attempt.bytes_sent(),
              attempt.asked());
+    } else {
+        note_only(attempt.bytes_sent(), attempt.asked());
     }
+}
+
+/// What is told of an attempt that no other follows and none was before.
+void Retries::note_only(std::uint64_t sent, core::SteadyTime began)
+{
+    auto& record = context_.exchange.record;
+    record.key = static_cast<std::uint32_t>(context_.key);
+    record.circuit = policy::to_string(context_.backend->circuit().state());
+    record.attempt_bytes = sent;
+    record.times.attempt_at = began - context_.exchange.started;
 }
 
 void Retries::note(std::string_view outcome, unsigned status, std::uint64_t sent,

@@ -47,6 +47,7 @@ public:
 private:
     policy::RetryDecision decide(const policy::AttemptFacts& facts);
     void report(const policy::AttemptFacts& facts);
+    void note_only(std::uint64_t sent, core::SteadyTime began);
     void note(std::string_view outcome, unsigned status, std::uint64_t sent,
               core::SteadyTime began);
     core::Task<void> sleep(core::Duration delay);

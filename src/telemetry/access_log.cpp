@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
+#include <functional>
+#include <limits>
 #include <mutex>
 #include <string>
 #include <system_error>
@@ -21,6 +24,7 @@ constexpr std::size_t kMaxBuffered = 1024 * 1024;
 constexpr std::size_t kKeptCapacity = 256 * 1024;
 constexpr std::chrono::milliseconds kMaxDelay{100};
 constexpr std::chrono::seconds kStopPatience{2};
+constexpr auto kAll = std::numeric_limits<std::uint64_t>::max();
 
 /// Lines of one thread that the writer has not fetched yet.
 struct Buffer {
@@ -236,7 +240,11 @@ private:
     std::thread thread_;
 };
 
-AccessLog::AccessLog(std::unique_ptr<Writer> writer) noexcept : writer_(std::move(writer)) {}
+AccessLog::AccessLog(std::unique_ptr<Writer> writer, double sample) noexcept
+    : writer_(std::move(writer))
+{
+    set_sample(sample);
+}
 
 AccessLog::~AccessLog() = default;
 
@@ -250,14 +258,25 @@ core::Result<std::unique_ptr<AccessLog>> AccessLog::open(const Settings::AccessL
         }
         writer = std::make_unique<Writer>(std::move(sink).value(), settings.format);
     }
-    return std::unique_ptr<AccessLog>(new AccessLog(std::move(writer)));
+    return std::unique_ptr<AccessLog>(new AccessLog(std::move(writer), settings.sample));
 }
 
 void AccessLog::write(const AccessRecord& record)
 {
-    if (writer_) {
+    if (!writer_) {
+        return;
+    }
+    const auto below = sampled_below_.load(std::memory_order_relaxed);
+    if (below == kAll || record.slow || has_trouble(record) ||
+        std::hash<std::string_view>()(record.request_id) < below) {
         writer_->write(record);
     }
+}
+
+void AccessLog::set_sample(double share) noexcept
+{
+    const auto clamped = std::clamp(share, 0.0, 1.0);
+    sampled_below_ = clamped == 1.0 ? kAll : static_cast<std::uint64_t>(std::ldexp(clamped, 64));
 }
 
 void AccessLog::reopen()

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "thread_shard.hpp"
+
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -84,18 +86,10 @@ private:
     struct alignas(64) Block : std::array<std::atomic<std::uint64_t>, kBlock> {};
     using Place = std::atomic<Block*>;
 
-    static std::size_t shard_of_this_thread() noexcept
-    {
-        static std::atomic<std::size_t> threads{0};
-        thread_local const std::size_t shard =
-            threads.fetch_add(1, std::memory_order_relaxed) % kShards;
-        return shard;
-    }
-
     /// This thread's copy.
     Block& block_of(Index index)
     {
-        auto& place = shards_[shard_of_this_thread()][index / kBlock];
+        auto& place = shards_[shard_of_this_thread(kShards)][index / kBlock];
         auto* const block = place.load(std::memory_order_acquire);
         return block != nullptr ? *block : *make_block(place);
     }

@@ -4,9 +4,12 @@
 #include "process_figures.hpp"
 #include "series_store.hpp"
 #include "series_table.hpp"
+#include "time_histogram.hpp"
 
 #include <prometheus/text_serializer.h>
 
+#include <functional>
+#include <map>
 #include <mutex>
 #include <sstream>
 #include <utility>
@@ -17,11 +20,18 @@ namespace {
 
 using Index = SeriesStore::Index;
 
+/// How long one backend's requests take, for who asks for percentiles.
+struct BackendTimes {
+    TimeHistogram duration;
+    TimeHistogram first_byte;
+};
+
 /// What one finished request touches.
 struct RequestSeries {
     Index requests;
     Index duration;
     Index first_byte;
+    BackendTimes* times;  // null: no backend
 };
 
 struct TokenSeries {
@@ -64,6 +74,9 @@ struct Metrics::State {
 
     GenAiMetrics gen_ai{store};
 
+    mutable std::mutex times_mutex;
+    std::map<std::string, BackendTimes, std::less<>> times;  // entries stay where they are
+
     std::mutex collect_mutex;  // one rendering at a time
     std::vector<std::function<void(Metrics&)>> collectors;
 
@@ -72,7 +85,16 @@ struct Metrics::State {
         const auto status = std::to_string(key.number);
         return {store.with(Metric::requests, {key.first, key.second, status, key.third}),
                 store.with(Metric::request_duration, {key.first}),
-                store.with(Metric::upstream_first_byte, {key.second})};
+                store.with(Metric::upstream_first_byte, {key.second}), times_of(key.second)};
+    }
+
+    BackendTimes* times_of(std::string_view backend)
+    {
+        if (backend.empty()) {
+            return nullptr;
+        }
+        const std::lock_guard lock(times_mutex);
+        return &times[std::string(backend)];
     }
 
     TokenSeries make_token_series(const SeriesKey& key)
@@ -138,9 +160,15 @@ void Metrics::record(const AccessRecord& record)
         key, [&state](const SeriesKey& wanted) { return state.make_request_series(wanted); });
     store.add(series.requests);
     store.observe(Metric::request_duration, series.duration, record.times.total);
+    if (series.times != nullptr) {
+        series.times->duration.record(record.times.total);
+    }
     if (record.times.upstream_first_byte >= core::Duration::zero()) {
         store.observe(Metric::upstream_first_byte, series.first_byte,
                       record.times.upstream_first_byte);
+        if (series.times != nullptr) {
+            series.times->first_byte.record(record.times.upstream_first_byte);
+        }
     }
     if (record.times.proxy >= core::Duration::zero()) {
         store.observe(Metric::proxy_overhead, state.overhead, record.times.proxy);
@@ -292,6 +320,39 @@ void Metrics::show_backend(const BackendFigures& figures)
 void Metrics::show_certificate(std::string_view listener, std::chrono::seconds left)
 {
     state_->store.show(Metric::certificate_expiry, {listener}, static_cast<double>(left.count()));
+}
+
+std::vector<BackendStats> Metrics::stats() const
+{
+    // Labels of the catalogue: requests by route, backend, status, outcome; attempts by backend, class.
+    std::map<std::string, BackendStats> found;
+    state_->store.for_each(Metric::requests, [&found](const auto& labels, std::uint64_t count) {
+        if (!labels[1].empty()) {
+            auto& backend = found[labels[1]];
+            backend.requests += count;
+            backend.outcomes[labels[3]] += count;
+        }
+    });
+    state_->store.for_each(Metric::attempts, [&found](const auto& labels, std::uint64_t count) {
+        if (!labels[0].empty()) {
+            found[labels[0]].attempts[labels[1]] += count;
+        }
+    });
+    const std::lock_guard lock(state_->times_mutex);
+    std::vector<BackendStats> stats;
+    for (auto& [name, backend] : found) {
+        backend.name = name;
+        if (const auto times = state_->times.find(name); times != state_->times.end()) {
+            TimeCounts duration;
+            times->second.duration.add_to(duration);
+            backend.duration = duration.summary();
+            TimeCounts first_byte;
+            times->second.first_byte.add_to(first_byte);
+            backend.first_byte = first_byte.summary();
+        }
+        stats.push_back(std::move(backend));
+    }
+    return stats;
 }
 
 void Metrics::on_collect(std::function<void(Metrics&)> collect)

@@ -1,5 +1,7 @@
 #include "process_figures.hpp"
 
+#include "llmproxy/telemetry/process.hpp"
+
 #include <array>
 #include <cerrno>
 #include <filesystem>
@@ -69,26 +71,49 @@ std::size_t open_descriptors()
 
 }  // namespace
 
-void show_process(SeriesStore& store)
+ProcessFigures read_process()
 {
+    ProcessFigures figures;
     const auto fields = stat_fields();
     if (fields.size() > kResidentPages) {
         const auto ticks = static_cast<double>(::sysconf(_SC_CLK_TCK));
         const auto page = static_cast<double>(::sysconf(_SC_PAGESIZE));
-        store.show(Metric::process_cpu, {}, (fields[kUserTicks] + fields[kSystemTicks]) / ticks);
-        store.show(Metric::process_threads, {}, fields[kThreads]);
-        store.show(Metric::process_virtual, {}, fields[kVirtualBytes]);
-        store.show(Metric::process_resident, {}, fields[kResidentPages] * page);
+        auto& stat = figures.stat.emplace();
+        stat.cpu_seconds = (fields[kUserTicks] + fields[kSystemTicks]) / ticks;
+        stat.threads = static_cast<std::uint64_t>(fields[kThreads]);
+        stat.virtual_bytes = static_cast<std::uint64_t>(fields[kVirtualBytes]);
+        stat.resident_bytes = static_cast<std::uint64_t>(fields[kResidentPages] * page);
         if (static const double boot = boot_time(); boot > 0) {
-            store.show(Metric::process_start, {}, boot + fields[kStartTicks] / ticks);
+            stat.started = boot + fields[kStartTicks] / ticks;
         }
     }
     if (const auto open = open_descriptors(); open != 0) {
-        store.show(Metric::process_open_fds, {}, static_cast<double>(open));
+        figures.open_descriptors = open;
     }
     rlimit limit{};
     if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-        store.show(Metric::process_max_fds, {}, static_cast<double>(limit.rlim_cur));
+        figures.most_descriptors = limit.rlim_cur;
+    }
+    return figures;
+}
+
+void show_process(SeriesStore& store)
+{
+    const auto figures = read_process();
+    if (figures.stat) {
+        store.show(Metric::process_cpu, {}, figures.stat->cpu_seconds);
+        store.show(Metric::process_threads, {}, static_cast<double>(figures.stat->threads));
+        store.show(Metric::process_virtual, {}, static_cast<double>(figures.stat->virtual_bytes));
+        store.show(Metric::process_resident, {}, static_cast<double>(figures.stat->resident_bytes));
+        if (figures.stat->started) {
+            store.show(Metric::process_start, {}, *figures.stat->started);
+        }
+    }
+    if (figures.open_descriptors) {
+        store.show(Metric::process_open_fds, {}, static_cast<double>(*figures.open_descriptors));
+    }
+    if (figures.most_descriptors) {
+        store.show(Metric::process_max_fds, {}, static_cast<double>(*figures.most_descriptors));
     }
 }
 

@@ -40,6 +40,16 @@ public:
     void show(Metric metric, std::initializer_list<std::string_view> values, double figure);
     void forget_shown();
 
+    /// Calls `f(values, sum)` with each series of a metric that is no histogram.
+    template <typename F>
+    void for_each(Metric metric, F&& f) const
+    {
+        const std::lock_guard lock(mutex_);
+        for (const auto& [values, series] : series_.at(static_cast<std::size_t>(metric))) {
+            f(values, cells_.sum(series));
+        }
+    }
+
     /// Every metric that has a series, in the order of the catalogue.
     [[nodiscard]] std::vector<prometheus::MetricFamily> collect() const;
 

@@ -115,15 +115,16 @@ class EndToEnd(DaemonTest):
         self.assertEqual(status("third-gpt"), "404")
         self.assertEqual(daemon.stop(), 0)
 
-    def test_sigusr1_reopens_the_access_log(self):
+    def test_sigusr1_and_sighup_reopen_the_access_log(self):
         daemon = self.serve()
         log = os.path.join(self.folder, "access.log")
         daemon.curl("/v1/chat/completions", "-d", CHAT)
-        wait_until(lambda: os.path.getsize(log) > 0, "a line")
-        os.rename(log, log + ".1")
-        daemon.signal(signal.SIGUSR1)
-        wait_until(lambda: os.path.exists(log), "a new file")
-        daemon.curl("/v1/chat/completions", "-d", CHAT)
+        for number, reopens in enumerate((signal.SIGUSR1, signal.SIGHUP)):
+            wait_until(lambda: os.path.getsize(log) > 0, "a line")
+            os.rename(log, f"{log}.{number}")
+            daemon.signal(reopens)
+            wait_until(lambda: os.path.exists(log), "a new file")
+            daemon.curl("/v1/chat/completions", "-d", CHAT)
         wait_until(lambda: os.path.getsize(log) > 0, "a line in the new file")
         self.assertEqual(daemon.stop(), 0)
 

@@ -26,10 +26,12 @@ class Manage(DaemonTest):
             f"store: {{ path: \"{self.store}\", encryption_key: \"{key}\", old_encryption_keys: {old} }}\n"
             "prices:\n  - { model: \"mock-gpt*\", input: 1000, output: 2000 }\n"))
 
+    def environment(self, token=TOKEN):
+        return dict(os.environ, LLM_PROXY_MANAGEMENT_TOKEN=token,
+                    LLM_PROXY_MANAGEMENT_URL=f"http://127.0.0.1:{self.daemon.ops}")
+
     def cli(self, *args, code=0, token=TOKEN, **more):
-        environment = dict(os.environ, LLM_PROXY_MANAGEMENT_TOKEN=token,
-                           LLM_PROXY_MANAGEMENT_URL=f"http://127.0.0.1:{self.daemon.ops}")
-        done = run(*args, env=environment, **more)
+        done = run(*args, env=self.environment(token), **more)
         self.assertEqual(done.returncode, code, (args, done.stdout, done.stderr))
         return done
 
@@ -124,6 +126,40 @@ class Manage(DaemonTest):
         self.assertEqual(self.daemon.stop(), 0)
         gone = self.cli("project", "list", code=1)
         self.assertIn("Is the daemon running", gone.stderr)
+
+    def test_requests_and_their_tail(self):
+        self.assertEqual(self.ask("requests"), [])
+        with subprocess.Popen([BINARY, "requests", "--tail", "--json", "--limit", "1"], env=self.environment(),
+                              text=True, stdout=subprocess.PIPE) as tail:
+            # The tail shows what finishes after it has begun: ask until one does.
+            def shown():
+                self.daemon.curl("/v1/chat/completions", "-d", CHAT)
+                return tail.poll() is not None
+            wait_until(shown, "a request in the tail")
+            line = json.loads(tail.stdout.readline())
+        self.assertEqual(tail.returncode, 0)
+        one = self.ask("requests", "show", line["request_id"])
+        self.assertEqual(one, line)
+        shown = self.cli("requests", "show", line["request_id"]).stdout
+        self.assertIn("invalid_api_key", shown)
+        self.assertIn(line["request_id"], self.cli("requests", "--status", "401", "--limit", "1000").stdout)
+        self.assertEqual(self.ask("requests", "--status", "2xx"), [])
+        self.assertIn("no request of this id", self.cli("requests", "show", "none", code=1).stderr)
+
+    def test_explain(self):
+        told = self.ask("explain", "--model", "mock-gpt")
+        self.assertEqual(told["refusal"]["status"], 401)
+        self.cli("project", "create", "p")
+        self.cli("project", "budget", "p", "--period", "day", "--usd", "1")
+        secret = self.ask("token", "create", "--project", "p", "t")["secret"]
+        for who in (("--as", "p/t"), ("--as", secret), ("--project", "p")):
+            told = self.ask("explain", "--model", "mock-gpt", *who)
+            self.assertTrue(told["passes"], told)
+            self.assertEqual(told["budgets"][0]["left_usd"], "1")
+        shown = self.cli("explain", "--as", "p/t", "--model", "none").stdout
+        self.assertIn("refused: 404 model_not_found", shown)
+        self.assertIn("LEFT USD", shown)
+        self.cli("explain", "--as", "p/t", "--project", "p", code=2)
 
     def test_backends_reload_backup_and_store(self):
         self.assertEqual(self.ask("backend", "list")[0]["circuit"]["state"], "closed")

@@ -15,6 +15,7 @@ namespace {
 
 const std::string kToken = "canary-client-token-0123456789";
 const std::string kKey = "sk-canary-backend-key-0123456789";
+const std::string kAdmin = "canary-admin-token-0123456789";
 const std::string kPassword = "canary-egress-password";
 const std::string kHeader = "canary-backend-header";
 const std::string kEgressBasic = "Y2FuYXJ5LXVzZXI6Y2FuYXJ5LWVncmVzcy1wYXNzd29yZA==";
@@ -74,7 +75,8 @@ protected:
             "certificate: \"" +
             leaf.certificate + "\", key: \"" + leaf.key +
             "\", allow_plain: true } }\n"
-            "    - { name: ops, address: \"127.0.0.1:0\", serve: [metrics, health] }\n");
+            "    - { name: ops, address: \"127.0.0.1:0\", serve: [metrics, health, admin] }\n");
+        made.set("management", "{ token: " + kAdmin + " }");
         made.backend("good", backend.url(), R"(["gpt-*"])", keys);
         made.backend("refused", backend.url(), R"(["refused"])", through(egress));
         made.backend("talkative", backend.url(), R"(["talkative"])", through(talkative));
@@ -104,7 +106,7 @@ protected:
     FakeBackend talkative;
     FakeBackend untrusted{{}, TestCa::server(foreign.issue())};
     std::uint16_t dead = dead_port();
-    std::vector<std::string> secrets{kToken, kKey, kPassword, kHeader, kEgressBasic};
+    std::vector<std::string> secrets{kToken, kKey, kPassword, kHeader, kEgressBasic, kAdmin};
 };
 
 /// For a YAML text in double quotes.
@@ -161,6 +163,10 @@ TEST_P(CanaryFormat, ShowsInNothingTheDaemonSays)
     EXPECT_EQ(talkative.request_count(), 2U);
     expect_clean(proxy.metrics(), "the metrics page");
     expect_clean(answers, "an answer");
+    const auto requests =
+        proxy.ask(get("/manage/requests", "Authorization: Bearer " + kAdmin + "\r\n"), "ops");
+    EXPECT_TRUE(has_text(requests.body, "upstream_tls_failed")) << requests.body;
+    expect_clean(requests.body, "the list of requests");
     EXPECT_TRUE(has_text(answers, "you sent Bearer ***")) << "a masked echo";
 
     auto broken = config(GetParam());

@@ -63,6 +63,10 @@ protected:
         project = fresh_project();
         token = fresh_token();
         key = fresh_key();
+        proxy.ask(chat("gpt-4o", false, "X-Request-Id: a-request\r\n"));
+        while (api.get("/manage/requests/a-request").status !=
+               200) {  // its record is being written
+        }
     }
 
     std::string unused_name() { return "n" + std::to_string(++names_); }
@@ -112,6 +116,9 @@ protected:
         if (id.ends_with("Budgets") && id.starts_with("set")) {
             return R"({"budgets":[{"period":"day","cost_usd":0.5,"soft_percents":[50]}]})";
         }
+        if (id == "explain") {
+            return json{{"project", project}, {"model", "gpt-4o"}}.dump();
+        }
         if (id == "setCircuit") {
             return R"({"action":"reset"})";
         }
@@ -125,7 +132,11 @@ protected:
         made.target = fill(operation.path, {{"project", deletes ? fresh_project() : project},
                                             {"token", deletes ? fresh_token() : token},
                                             {"key", deletes ? fresh_key() : key},
-                                            {"backend", "b1"}});
+                                            {"backend", "b1"},
+                                            {"request", "a-request"}});
+        if (operation.id == "tailRequests") {
+            made.target += "?last=1&limit=1";
+        }
         made.body = body_for(operation.id);
         made.fields = operation.documents(428) ? "If-Match: *\r\n" : "";
         return made;
@@ -238,7 +249,8 @@ TEST_F(ManageContract, EveryDocumentedStatusIsSeenAndEveryAnswerIsAsDocumented)
         what.target = fill(operation.path, {{"project", "proj_999"},
                                             {"token", "tok_999"},
                                             {"key", "key_999"},
-                                            {"backend", "none"}});
+                                            {"backend", "none"},
+                                            {"request", "none"}});
         note(operation, ask(api, operation, what), 404);
     });
     for_each(412, [&](const auto& operation) {

@@ -81,7 +81,8 @@ std::string GatewayConfig::yaml(const std::string& log_dir) const
     text += "auth: " + auth + "\n";
     text += "logging: { level: " + log_level + ", path: \"" + log_dir +
             "/diagnostics.log\", access_log: { enabled: true, format: " + access_log_format +
-            ", path: \"" + log_dir + "/access.log\" } }\n";
+            ", path: \"" + log_dir + "/access.log\"" + access_log_more + " }" + logging_more +
+            " }\n";
     const bool says_fallback = more.starts_with("fallback:") || has_text(more, "\nfallback:");
     if (!says_fallback) {
         text += "fallback: { max_retries: 0, enable_circuit_breaker: false }\n";

@@ -28,6 +28,8 @@ struct GatewayConfig {
     std::string server;  ///< more keys of `server:`, indented by two, one per line
     std::string auth = "{ mode: open }";
     std::string access_log_format = "json";
+    std::string access_log_more;  ///< more keys of `logging.access_log`, each with a comma in front
+    std::string logging_more;     ///< the same of `logging`
     std::string log_level = "debug";
     std::string more;                   ///< more top-level keys, one per line
     std::vector<std::string> backends;  ///< flow maps

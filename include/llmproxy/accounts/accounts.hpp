@@ -46,6 +46,18 @@ struct Demand {
     bool stream;
 };
 
+/// How a request of an account would fare, asked without making one.
+struct Outlook {
+    struct Of {
+        RateLimiter::Figures limits;
+        std::vector<Budget::State> budgets;
+    };
+    Of token;
+    Of project;
+    std::optional<core::Failure> limited;    ///< by a rate limit
+    std::optional<core::Failure> unpayable;  ///< nothing is left, or its cost has no bound
+};
+
 /// Projects and tokens, as the way of a request sees them: who shows a token, what it may do, what it has left, what it
 /// used. In this order:
 ///
@@ -139,6 +151,19 @@ public:
 
     /// Where a subject's budgets stand, what is reserved included.
     core::Task<core::Result<std::vector<Budget::State>>> budget_of(storage::Subject subject);
+
+    /// \name For explanations: nothing is taken or reserved
+    /// @{
+    /// Whom a token stands for. Fails with Errc::not_found, and like `look_up`.
+    core::Task<core::Result<AccountPtr>> account_of(core::TokenId token);
+    /// What a token of the project would stand for that has no rules of its own. Fails with Errc::not_found, and with
+    /// Errc::invalid_api_key while the project is disabled.
+    core::Task<core::Result<AccountPtr>> account_of(core::ProjectId project);
+    /// How the smallest request like `shape` would fare that may go to `places`.
+    [[nodiscard]] Outlook outlook(const Account& account, std::string_view route, bool tunnel,
+                                  const RequestShape& shape,
+                                  std::span<const PricedPlace> places) const;
+    /// @}
 
     /// For metrics.
     struct Stats {

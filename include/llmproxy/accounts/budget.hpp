@@ -64,6 +64,9 @@ public:
     /// Fails with Errc::insufficient_quota when one has not that much left.
     [[nodiscard]] core::Result<Hold> reserve(Amount most, core::SystemTime time);
 
+    /// Whether `reserve` would succeed. Fails as it does, and takes nothing.
+    [[nodiscard]] core::Result<void> would_reserve(Amount most, core::SystemTime time);
+
     /// Turns a reservation into what was used, which may be less or more.
     /// \param reached  gets the soft limits that were reached by it.
     void settle(const Hold& hold, Amount used, std::vector<SoftLimitReached>& reached);
@@ -98,6 +101,9 @@ private:
     };
     Window& enter(std::size_t kind, core::SystemTime time) noexcept;
     Window* find(std::size_t kind, core::SystemTime start) noexcept;
+    using Windows = std::array<Window*, storage::kPeriodKinds.size()>;
+    /// The windows that hold `time`, if each has `most` left. Under the lock.
+    [[nodiscard]] core::Result<Windows> windows_with(Amount most, core::SystemTime time);
     [[nodiscard]] core::Failure spent_out(const Limit& limit, bool money) const;
     void note_soft(const Limit& limit, Amount before, const Window& window,
                    std::vector<SoftLimitReached>& reached) const;

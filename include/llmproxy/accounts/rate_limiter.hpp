@@ -84,6 +84,9 @@ public:
     /// Takes one request and its place, or nothing. Refuses too while more bytes were charged than the limit allows.
     [[nodiscard]] std::optional<RateRefusal> admit(Pass& pass, LimitedRoute route, bool tunnel,
                                                    core::SteadyTime now) noexcept;
+    /// Whether `admit` would refuse, and takes nothing. The wait until a request comes back is the longest that it can be.
+    [[nodiscard]] std::optional<RateRefusal> would_refuse(LimitedRoute route, bool tunnel,
+                                                          core::SteadyTime now) noexcept;
     /// Takes the request of a pass back, because something else refused it.
     static void withdraw(Pass& pass, core::SteadyTime now) noexcept;
 

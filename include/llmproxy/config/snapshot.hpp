@@ -36,6 +36,7 @@ struct Snapshot {
     handlers::ManagementSettings management;
     telemetry::Settings logging;
     telemetry::MetricsSettings metrics;
+    telemetry::DetailSettings detail;
 
     std::string file;                   ///< where it came from
     std::string prices_file;            ///< where some of `accounts.prices` came from

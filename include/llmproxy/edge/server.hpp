@@ -6,6 +6,7 @@
 #include "llmproxy/net/task_group.hpp"
 #include "llmproxy/telemetry/access_log.hpp"
 #include "llmproxy/telemetry/metrics.hpp"
+#include "llmproxy/telemetry/recent_requests.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -26,6 +27,7 @@ struct ServerParts {
     const Routes& routes;
     telemetry::Metrics& metrics;
     telemetry::AccessLog& access_log;
+    telemetry::RecentRequests& recent;
 };
 
 /// Listens, accepts, speaks TLS, reads request heads through the strict gate, and hands requests to their handlers.

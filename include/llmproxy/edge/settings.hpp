@@ -41,6 +41,8 @@ struct Settings {
     std::chrono::nanoseconds header_timeout{std::chrono::seconds(10)};
     std::chrono::nanoseconds keepalive_timeout{std::chrono::seconds(75)};
     std::chrono::nanoseconds write_timeout{std::chrono::seconds(60)};
+    /// A request that takes longer to answer counts as slow; 0: none does.
+    std::chrono::nanoseconds slow_request_threshold{std::chrono::seconds(10)};
 };
 
 }  // namespace llmproxy::edge

@@ -6,15 +6,21 @@
 #include "llmproxy/core/task.hpp"
 #include "llmproxy/edge/handler.hpp"
 #include "llmproxy/handlers/settings.hpp"
+#include "llmproxy/pipeline/gateway.hpp"
 #include "llmproxy/storage/store.hpp"
+#include "llmproxy/telemetry/metrics.hpp"
+#include "llmproxy/telemetry/recent_requests.hpp"
 #include "llmproxy/upstream/backends.hpp"
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 namespace llmproxy::handlers {
+
+struct ForwardPolicies;
 
 namespace manage {
 class Gatekeeper;
@@ -45,7 +51,12 @@ struct ManageParts {
     std::function<core::Task<core::Result<std::vector<accounts::Budget::State>>>(storage::Subject)>
         budget_of;
     std::function<std::shared_ptr<const upstream::Backends>()> backends;  ///< those in force
+    std::function<std::shared_ptr<const pipeline::Policies>()> policies;  ///< of the gateway
+    std::function<std::shared_ptr<const ForwardPolicies>()> forward;
+    const telemetry::Metrics* metrics = nullptr;  ///< never null
     std::function<core::Task<ReloadReport>()> reload;
+    const telemetry::RecentRequests* recent = nullptr;  ///< never null
+    const std::atomic<bool>* draining = nullptr;        ///< never null; true: what lasts has to end
 };
 
 /// `/manage/`: the management API, described by its own `/manage/openapi.json` and by

@@ -4,6 +4,7 @@
 #include "llmproxy/telemetry/access_record.hpp"
 #include "llmproxy/telemetry/settings.hpp"
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -31,8 +32,13 @@ public:
     AccessLog& operator=(const AccessLog&) = delete;
     ~AccessLog();
 
-    /// Takes one line. Does no I/O and waits for nothing.
+    /// Takes one line, if the record has trouble, was slow or belongs to the sample. Which requests
+    /// do follows from their ids, so all lines of one request are written or none.
+    /// Does no I/O and waits for nothing.
     void write(const AccessRecord& record);
+
+    /// From now on this share of the lines without trouble is written, from 0 to 1.
+    void set_sample(double share) noexcept;
 
     /// Has the writer open the file again (after a rotation), asynchronously. If that fails, the
     /// open one stays in use and the failure is logged. stdout and stderr stay as they are.
@@ -46,8 +52,9 @@ public:
 
 private:
     class Writer;
-    explicit AccessLog(std::unique_ptr<Writer> writer) noexcept;
+    AccessLog(std::unique_ptr<Writer> writer, double sample) noexcept;
     std::unique_ptr<Writer> writer_;
+    std::atomic<std::uint64_t> sampled_below_{0};  // of the hash of an id
 };
 
 }  // namespace llmproxy::telemetry

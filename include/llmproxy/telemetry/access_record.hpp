@@ -28,6 +28,7 @@ struct ExchangeTimes {
     core::Duration proxy{-1};                ///< the proxy's own share
     core::Duration queue{-1};                ///< waiting for admission
     core::Duration first_piece{-1};  ///< head complete to the first byte of a reply's body written
+    core::Duration attempt_at{-1};   ///< head complete to the only attempt's request being sent
 };
 
 /// One attempt at a backend, as the line of a request tells that made several.
@@ -79,14 +80,28 @@ struct AccessRecord {
     std::string error;                  ///< detail for the log only
     std::uint32_t attempts = 0;         ///< at backends, free repeats not counted
     std::vector<AttemptRecord> tries;   ///< each of them, if there was more than one
-    std::uint64_t bytes_in = 0;         ///< of the request's body
-    std::uint64_t bytes_out = 0;        ///< of the answer's body
-    bool stream = false;                ///< the answer was an event stream, or a tunnel
+    /// \name Of the only attempt, if there was one at a backend
+    /// @{
+    std::uint32_t key = 0;            ///< index among the backend's keys
+    std::string_view circuit{};       ///< the backend's, when it had ended; static text
+    std::uint64_t attempt_bytes = 0;  ///< sent
+    /// @}
+    std::uint64_t bytes_in = 0;   ///< of the request's body
+    std::uint64_t bytes_out = 0;  ///< of the answer's body
+    bool stream = false;          ///< the answer was an event stream, or a tunnel
     /// How a tunnel ended, or "open" in a line about one that lasts; empty: no tunnel. Static text.
     std::string_view tunnel{};
     TokenUsage usage;
     ExchangeTimes times;
+    bool slow = false;  ///< it took longer than `logging.slow_request_threshold`
 };
+
+/// Whether something went wrong: an error made here, an upstream's refusal, a failed attempt.
+[[nodiscard]] bool has_trouble(const AccessRecord& record) noexcept;
+
+/// How long it took as `logging.slow_request_threshold` measures it: of a stream until its first
+/// piece, of a tunnel nothing.
+[[nodiscard]] core::Duration time_to_answer(const AccessRecord& record) noexcept;
 
 /// Envoy's %RESPONSE_FLAGS% word of an outcome word; "-" when it has none.
 [[nodiscard]] std::string_view envoy_response_flags(std::string_view outcome) noexcept;

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -45,6 +46,27 @@ struct BackendFigures {
     std::uint64_t connects = 0;
     std::uint64_t reuses = 0;
     std::optional<bool> healthy;  ///< nothing when it is not checked
+};
+
+/// How a time is distributed, from a histogram whose figures are at most 1.6 % off
+/// (telemetry/time_histogram.hpp).
+struct TimeSummary {
+    std::uint64_t count = 0;
+    core::Duration mean{0};
+    core::Duration p50{0};
+    core::Duration p95{0};
+    core::Duration p99{0};
+    core::Duration most{0};
+};
+
+/// What was counted of one backend since the start.
+struct BackendStats {
+    std::string name;
+    std::uint64_t requests = 0;                     ///< answered by it, or failed at it last
+    std::map<std::string, std::uint64_t> outcomes;  ///< of these
+    std::map<std::string, std::uint64_t> attempts;  ///< by how they ended
+    TimeSummary duration;                           ///< of requests
+    TimeSummary first_byte;                         ///< from request sent to first byte
 };
 
 /// Counts what the catalogue names and renders it for Prometheus.
@@ -111,6 +133,9 @@ public:
     /// \param left  until it expires; negative once it has.
     void show_certificate(std::string_view listener, std::chrono::seconds left);
     /// @}
+
+    /// What was counted of backends, with percentiles of their times.
+    [[nodiscard]] std::vector<BackendStats> stats() const;
 
     /// Has `collect` called at the beginning of each `render`, one at a time. What it captures must
     /// live as long as this object is rendered.

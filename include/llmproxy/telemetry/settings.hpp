@@ -14,6 +14,11 @@ struct MetricsSettings {
     std::uint32_t max_models = 100;  ///< names that become label values
 };
 
+/// `telemetry:`.
+struct DetailSettings {
+    std::uint32_t recent_requests = 1000;  ///< that are kept in memory; 0: none
+};
+
 /// `logging:`.
 struct Settings {
     Level level = Level::info;
@@ -23,6 +28,7 @@ struct Settings {
         bool enabled = true;
         AccessFormat format = AccessFormat::json;
         std::string path = "stdout";  ///< stdout, stderr or a file
+        double sample = 1.0;          ///< share of the lines without trouble that is written
     } access_log;
 };
 

@@ -18,6 +18,8 @@ ManagementCommands::ManagementCommands(CLI::App& app, OfflineBackup offline_back
     manage::add_key_commands(app, state_->session);
     manage::add_usage_commands(app, state_->session);
     manage::add_backend_commands(app, state_->session);
+    manage::add_request_commands(app, state_->session);
+    manage::add_explain_command(app, state_->session);
     manage::add_operation_commands(app, state_->session, std::move(offline_backup));
 }
 

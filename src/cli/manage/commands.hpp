@@ -21,6 +21,8 @@ void add_token_commands(CLI::App& app, Session& session);
 void add_key_commands(CLI::App& app, Session& session);
 void add_usage_commands(CLI::App& app, Session& session);
 void add_backend_commands(CLI::App& app, Session& session);
+void add_request_commands(CLI::App& app, Session& session);
+void add_explain_command(CLI::App& app, Session& session);
 void add_operation_commands(CLI::App& app, Session& session,
                             ManagementCommands::OfflineBackup offline_backup);
 /// @}

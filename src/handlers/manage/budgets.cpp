@@ -17,13 +17,6 @@ using storage::BudgetRow;
 using storage::LedgerRow;
 using storage::PeriodKind;
 
-constexpr std::array<std::string_view, 4> kPeriodWords{"day", "week", "month", "total"};
-
-std::string_view word_of(PeriodKind kind)
-{
-    return kPeriodWords.at(static_cast<std::size_t>(kind) - 1);
-}
-
 PeriodKind period_named(const std::string& word)
 {
     const auto found = std::find(kPeriodWords.begin(), kPeriodWords.end(), word);

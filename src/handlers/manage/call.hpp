@@ -5,6 +5,7 @@
 #include "llmproxy/core/ids.hpp"
 #include "llmproxy/core/task.hpp"
 #include "llmproxy/handlers/manage.hpp"
+#include "llmproxy/net/watchdog.hpp"
 
 #include <memory>
 #include <optional>
@@ -65,7 +66,8 @@ class BodySource {
 public:
     virtual ~BodySource() = default;
     /// The next piece, not empty; nothing at the end.
-    virtual core::Task<core::Result<std::string>> next() = 0;
+    /// \param watchdog  of the session: what waits here ends with it, and when the client leaves.
+    virtual core::Task<core::Result<std::string>> next(net::Watchdog& watchdog) = 0;
 };
 
 struct Reply {

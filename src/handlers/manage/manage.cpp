@@ -99,12 +99,12 @@ private:
 };
 
 /// One line for each change and each refusal.
-void log_outcome(const http::Exchange& exchange, const core::Failure* failure)
+void log_outcome(const http::Exchange& exchange, const core::Failure* failure, bool changes)
 {
     auto& log = telemetry::log("manage");
     const auto& record = exchange.record;
     if (failure == nullptr) {
-        if (exchange.head().verb != http::Verb::get && exchange.head().verb != http::Verb::head) {
+        if (changes) {
             log.info(record.request_id, "changed",
                      {{"method", record.method}, {"path", record.path}, {"actor", record.token}});
         }
@@ -153,11 +153,11 @@ core::Task<void> Manage::handle(http::Exchange& exchange)
     }
     if (!reply) {
         const auto failure = reply.error();
-        log_outcome(exchange, &failure);
+        log_outcome(exchange, &failure, false);
         co_await exchange.reply_error(failure, reception.fields());
         co_return;
     }
-    log_outcome(exchange, nullptr);
+    log_outcome(exchange, nullptr, (*route)->changes);
     co_await manage::send(exchange, std::move(*reply), kFields);
 }
 

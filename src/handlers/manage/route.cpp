@@ -53,6 +53,9 @@ std::vector<Route> make_routes()
     add_key_routes(table);
     add_usage_routes(table);
     add_backend_routes(table);
+    add_request_routes(table);
+    add_stats_routes(table);
+    add_explain_routes(table);
     add_audit_routes(table);
     return table;
 }
@@ -113,9 +116,11 @@ Match match(http::Verb verb, std::string_view path)
 {
     const auto wanted = verb == http::Verb::head ? http::Verb::get : verb;
     Match found;
+    const auto is_literal = [path](const Route& one) { return one.path == path; };
+    const bool literal = std::any_of(routes().begin(), routes().end(), is_literal);
     for (const auto& one : routes()) {
         auto values = fit(one.path, path);
-        if (!values) {
+        if (!values || (literal && one.path != path)) {
             continue;
         }
         const auto method = boost::beast::http::to_string(one.verb);

@@ -66,6 +66,12 @@ struct Route {
         can_conflict = true;
         return std::move(*this);
     }
+    /// Nothing is changed, whatever the method.
+    Route only_asking() &&
+    {
+        changes = false;
+        return std::move(*this);
+    }
     Route without_store() &&
     {
         needs_store = false;
@@ -88,7 +94,7 @@ struct Match {
     std::string allow;  ///< the methods at this path; empty: nothing is there
 };
 
-/// HEAD is served by what serves GET.
+/// HEAD is served by what serves GET. A path without parameters wins over one with.
 [[nodiscard]] Match match(http::Verb verb, std::string_view path);
 
 /// Parts of the table, one per group of resources.
@@ -102,6 +108,9 @@ void add_key_routes(std::vector<Route>& table);
 void add_usage_routes(std::vector<Route>& table);
 void add_audit_routes(std::vector<Route>& table);
 void add_backend_routes(std::vector<Route>& table);
+void add_request_routes(std::vector<Route>& table);
+void add_stats_routes(std::vector<Route>& table);
+void add_explain_routes(std::vector<Route>& table);
 /// @}
 
 /// For the parts.

@@ -45,7 +45,7 @@ core::Task<core::Result<void>> send_pieces(http::Exchange& exchange, BodySource&
 {
     const bool chunked = exchange.head().version == 11;
     for (;;) {
-        auto piece = co_await source.next();
+        auto piece = co_await source.next(exchange.watchdog());
         if (!piece) {
             co_return piece.error();
         }
@@ -75,12 +75,16 @@ core::Task<void> send_stream(http::Exchange& exchange, Reply& reply, std::string
     const std::array<std::string_view, 1> pieces{head};
     auto sent = co_await exchange.write(Pieces(pieces));
     if (sent && exchange.head().verb != http::Verb::head) {
+        exchange.watchdog().watch_client(true);
         sent = co_await send_pieces(exchange, *reply.stream);
+        exchange.watchdog().watch_client(false);
     }
     if (!sent) {
         note(exchange, sent.error());
-        telemetry::log("manage").warn(exchange.record.request_id, "an answer was cut",
-                                      {{"error", sent.error().describe()}});
+        const bool by_client = sent.error().errc() == core::Errc::client_gone;
+        telemetry::log("manage").write(by_client ? telemetry::Level::debug : telemetry::Level::warn,
+                                       exchange.record.request_id, "an answer was cut",
+                                       {{"error", sent.error().describe()}});
         exchange.cut(true);
     }
 }

@@ -30,4 +30,9 @@ std::string_view kind_of(storage::Subject subject) noexcept
     return subject.kind == storage::SubjectKind::project ? "project" : "token";
 }
 
+std::string_view word_of(storage::PeriodKind kind)
+{
+    return kPeriodWords.at(static_cast<std::size_t>(kind) - 1);
+}
+
 }  // namespace llmproxy::handlers::manage

@@ -70,7 +70,7 @@ public:
         co_return core::Result<void>();
     }
 
-    core::Task<core::Result<std::string>> next() override
+    core::Task<core::Result<std::string>> next(net::Watchdog& /*watchdog*/) override
     {
         if (!ready_.empty()) {
             co_return std::exchange(ready_, {});

@@ -64,6 +64,19 @@ struct Subject {
     std::vector<SoftLimitReached> reached;
 };
 
+TEST(Budget, TellsWhatItWouldReserveAndTakesNothing)
+{
+    Subject subject({money(PeriodKind::day, 100)});
+    const auto now = at(2026, 3, 4);
+    for (int i = 0; i < 10; ++i) {
+        EXPECT_TRUE(subject.budget.would_reserve(amount(100), now));
+    }
+    EXPECT_FALSE(subject.budget.would_reserve(amount(101), now));
+    EXPECT_TRUE(subject.takes(amount(60), now));
+    EXPECT_FALSE(subject.budget.would_reserve(amount(41), now));
+    EXPECT_TRUE(subject.budget.would_reserve(amount(40), now));
+}
+
 TEST(Budget, ReservesUpToTheLimitAndNotAHairMore)
 {
     Subject subject({money(PeriodKind::month, 100)});

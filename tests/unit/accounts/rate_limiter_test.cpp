@@ -52,6 +52,34 @@ protected:
     std::vector<Pass> passes;
 };
 
+TEST_F(RateLimiterTest, TellsWhatItWouldRefuseAndTakesNothing)
+{
+    storage::LimitRow row;
+    row.requests_per_minute = 2;
+    row.concurrent_requests = 1;
+    limiter.configure(std::vector<storage::LimitRow>{row});
+    const auto now = clock.now();
+    for (int i = 0; i < 10; ++i) {
+        EXPECT_FALSE(limiter.would_refuse(LimitedRoute::chat_completions, false, now));
+    }
+    {
+        RateLimiter::Pass pass;
+        ASSERT_FALSE(limiter.admit(pass, LimitedRoute::chat_completions, false, now));
+        const auto busy = limiter.would_refuse(LimitedRoute::chat_completions, false, now);
+        ASSERT_TRUE(busy);
+        EXPECT_EQ(busy->limit, RateRefusal::Limit::concurrency);
+    }
+    EXPECT_FALSE(limiter.would_refuse(LimitedRoute::chat_completions, false, now));
+    {
+        RateLimiter::Pass pass;
+        ASSERT_FALSE(limiter.admit(pass, LimitedRoute::chat_completions, false, now));
+    }
+    const auto spent = limiter.would_refuse(LimitedRoute::chat_completions, false, now);
+    ASSERT_TRUE(spent);
+    EXPECT_EQ(spent->limit, RateRefusal::Limit::requests);
+    EXPECT_LE(spent->wait, std::chrono::seconds(30));
+}
+
 TEST_F(RateLimiterTest, AdmitsEverythingWithoutLimits)
 {
     EXPECT_EQ(count_admitted(kChat, 1000), 1000);

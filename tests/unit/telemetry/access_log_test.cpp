@@ -46,6 +46,68 @@ bool is_whole(const std::string& line)
            line.find("{\"time\"", 1) == std::string::npos;
 }
 
+std::set<std::string> ids_in(const std::string& log)
+{
+    std::set<std::string> ids;
+    const std::string key = "\"request_id\":\"";
+    for (auto at = log.find(key); at != std::string::npos; at = log.find(key, at + 1)) {
+        const auto begin = at + key.size();
+        ids.insert(log.substr(begin, log.find('"', begin) - begin));
+    }
+    return ids;
+}
+
+/// The ids that are written of r0 to r9999, with what `change` makes of the records.
+template <typename Change>
+std::set<std::string> sampled(double share, Change change)
+{
+    test::TempDir scratch;
+    auto settings = to_file(scratch.file("access.log"));
+    settings.sample = share;
+    auto log = open_log(settings);
+    for (int i = 0; i < 10'000; ++i) {
+        auto one = numbered(i);
+        change(one);
+        log->write(one);
+    }
+    log.reset();
+    return ids_in(test::read_file(settings.path));
+}
+
+TEST(AccessLog, WritesAShareOfWhatIsFineByTheirIds)
+{
+    const auto fine = [](AccessRecord& one) { one.status = 200; };
+    const auto fifth = sampled(0.2, fine);
+    EXPECT_NEAR(static_cast<double>(fifth.size()), 2000.0, 200.0);
+    EXPECT_EQ(sampled(0.2, fine), fifth);
+    const auto third = sampled(0.3, fine);
+    EXPECT_TRUE(std::includes(third.begin(), third.end(), fifth.begin(), fifth.end()));
+    EXPECT_EQ(sampled(1, fine).size(), 10'000U);
+    EXPECT_EQ(sampled(0, fine).size(), 0U);
+}
+
+TEST(AccessLog, WritesAllThatHadTroubleOrWasSlow)
+{
+    EXPECT_EQ(sampled(0, [](AccessRecord& one) { one.status = 404; }).size(), 10'000U);
+    EXPECT_EQ(sampled(0, [](AccessRecord& one) { one.outcome = "client_gone"; }).size(), 10'000U);
+    EXPECT_EQ(sampled(0, [](AccessRecord& one) { one.tries.resize(2); }).size(), 10'000U);
+    EXPECT_EQ(sampled(0, [](AccessRecord& one) { one.slow = true; }).size(), 10'000U);
+}
+
+TEST(AccessLog, TakesANewShareWhileItRuns)
+{
+    test::TempDir scratch;
+    auto log = open_log(to_file(scratch.file("access.log")));
+    log->write(numbered(1));
+    log->set_sample(0);
+    log->write(numbered(2));
+    log->set_sample(1);
+    log->write(numbered(3));
+    log.reset();
+    EXPECT_EQ(ids_in(test::read_file(scratch.file("access.log"))),
+              (std::set<std::string>{"r1", "r3"}));
+}
+
 TEST(AccessLog, WritesLinesOfEveryThreadOnceAndWhole)
 {
     constexpr int kThreads = 4;
