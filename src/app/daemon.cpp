@@ -115,6 +115,7 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
     parts.management->replace(snapshot->management);
     telemetry::set_level(snapshot->logging.level);
     parts.metrics.limit_models(snapshot->metrics.max_models);
+    parts.metrics.limit_projects(snapshot->metrics.max_projects);
     {
         const std::lock_guard latest(parts.latest_mutex);
         parts.latest = snapshot;

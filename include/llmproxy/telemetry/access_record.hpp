@@ -1,6 +1,7 @@
 #pragma once
 
 #include "llmproxy/core/clock.hpp"
+#include "llmproxy/core/money.hpp"
 
 #include <cstdint>
 #include <string>
@@ -85,6 +86,7 @@ struct AccessRecord {
     /// How a tunnel ended, or "open" in a line about one that lasts; empty: no tunnel. Static text.
     std::string_view tunnel{};
     TokenUsage usage;
+    core::NanoUsd cost;  ///< of all attempts, as it was settled; 0 without a store
     ExchangeTimes times;
 };
 
