@@ -10,7 +10,8 @@ declare -A packages=(
     [build]="build-essential cmake ninja-build ccache mold pkg-config python3
              libboost1.81-dev libssl-dev zlib1g-dev libsimdjson-dev nlohmann-json3-dev libyaml-cpp-dev
              libfmt-dev libspdlog-dev prometheus-cpp-dev libcli11-dev libsqlite3-dev"
-    [test]="libgtest-dev libgmock-dev curl wget git haproxy squid-openssl iproute2 openssl ca-certificates"
+    [test]="libgtest-dev libgmock-dev curl wget git haproxy squid-openssl iproute2 openssl ca-certificates
+            prometheus"
     [bench]="nginx-light haproxy squid-openssl tinyproxy-bin openssl strace"
     [fuzz]="clang-19 libclang-rt-19-dev llvm-19"
     [lint]="clang-19 clang-tidy-19 clang-tools-19 clang-format-14"

@@ -6,6 +6,8 @@
 #include "parts.hpp"
 
 #include <boost/asio/this_coro.hpp>
+
+#include <algorithm>
 #include <openssl/crypto.h>
 
 namespace llmproxy::accounts {
@@ -30,6 +32,23 @@ Failure no_such_token(std::string detail)
     Failure failure(Errc::invalid_api_key, Origin::client, std::move(detail));
     failure.say("Incorrect API key provided.");
     return failure;
+}
+
+/// Of the limit that is nearer.
+double share_used(const Budget::State& state) noexcept
+{
+    const auto share = [](std::int64_t spent, std::int64_t limit) {
+        // A limit of nothing is used up.
+        return limit > 0 ? static_cast<double>(spent) / static_cast<double>(limit) : 1.0;
+    };
+    double used = 0;
+    if (state.cost_limit) {
+        used = std::max(used, share(state.spent.cost.count, state.cost_limit->count));
+    }
+    if (state.token_limit) {
+        used = std::max(used, share(state.spent.tokens, *state.token_limit));
+    }
+    return used;
 }
 
 Failure expired_token()
@@ -170,6 +189,8 @@ Task<Result<AccountPtr>> Accounts::load(core::Sha256 hash)
         (*token)->configure(row->token.version, row->token_limits, row->token_budgets, soft);
         (*project)->configure(row->project.version, row->project_limits, row->project_budgets,
                               soft);
+        (*token)->set_project_name(row->project.name);
+        (*project)->set_project_name(row->project.name);
         auto account = std::make_shared<const Account>(*row, seen, *token, *project);
         if (parts_->cache.put(hash, account, seen)) {
             if (account->expired(parts_->clock->wall())) {
@@ -322,6 +343,23 @@ Task<Result<std::vector<Budget::State>>> Accounts::budget_of(storage::Subject su
     budget.configure(*rows, 0);
     budget.load(*spent, now);
     co_return budget.states(now);
+}
+
+void Accounts::show_budgets(const std::function<void(const BudgetUse&)>& show) const
+{
+    const auto now = parts_->clock->wall();
+    parts_->standings.for_each([&](Standing& standing) {
+        if (!standing.budget.bounds_money() && !standing.budget.bounds_tokens()) {
+            return;
+        }
+        const auto project = standing.project_name();
+        for (const auto& state : standing.budget.states(now)) {
+            if (state.cost_limit || state.token_limit) {
+                show(BudgetUse{standing.subject().kind, project, state.period.kind,
+                               share_used(state)});
+            }
+        }
+    });
 }
 
 Accounts::Stats Accounts::stats() const

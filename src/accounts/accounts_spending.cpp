@@ -156,6 +156,7 @@ Result<void> Accounts::reserve_again(Grant& grant)
 void Accounts::count(Grant::State& state, Amount used) const
 {
     state.open = false;
+    state.used = used;
     const auto now = parts_->clock->now();
     const auto tokens = unsigned_of(used.tokens);
     RateLimiter::settle_tokens(state.token_pass, tokens, now);

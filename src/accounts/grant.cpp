@@ -91,6 +91,11 @@ void Grant::append_ratelimit_lines(std::string& out) const
                                                   RateLimiter::figures(state_->project_pass, now)));
 }
 
+Amount Grant::used() const noexcept
+{
+    return state_->used;
+}
+
 void Grant::cancel() noexcept
 {
     if (state_ && state_->open) {

@@ -77,6 +77,7 @@ struct Grant::State {
     std::optional<Budget::Hold> token_hold;
     std::optional<Budget::Hold> project_hold;
     Estimate estimate;
+    Amount used;  // once settled
     storage::Reservation reservation;
     bool open = false;  // something is reserved that was not settled
     bool sent = false;

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <vector>
 
 namespace llmproxy::accounts {
 
@@ -33,6 +34,25 @@ public:
     [[nodiscard]] std::shared_ptr<Standing> adopt(std::shared_ptr<Standing> standing, Mark seen);
 
     [[nodiscard]] std::size_t size() const;
+
+    /// Calls `visit(Standing&)` for each, with no lock held.
+    template <typename Visit>
+    void for_each(const Visit& visit) const
+    {
+        std::vector<std::shared_ptr<Standing>> some;
+        for (const auto& part : parts_) {
+            {
+                const std::lock_guard lock(part.mutex);
+                for (const auto& [subject, entry] : part.entries) {
+                    some.push_back(entry.standing);
+                }
+            }
+            for (const auto& standing : some) {
+                visit(*standing);
+            }
+            some.clear();
+        }
+    }
 
 private:
     static constexpr std::size_t kParts = 32;

@@ -116,6 +116,7 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
     telemetry::set_level(snapshot->logging.level);
     parts.access_log->set_sample(snapshot->logging.access_log.sample);
     parts.metrics.limit_models(snapshot->metrics.max_models);
+    parts.metrics.limit_projects(snapshot->metrics.max_projects);
     {
         const std::lock_guard latest(parts.latest_mutex);
         parts.latest = snapshot;

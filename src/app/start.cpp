@@ -107,7 +107,8 @@ core::Result<void> Daemon::Parts::start(std::function<handlers::ReloadReport()> 
     resolving.observer = [this](core::Duration took) { metrics.looked_up(took); };
     resolver = std::make_unique<net::Resolver>(std::move(resolving), lookup);
     metrics.limit_models(snapshot->metrics.max_models);
-    auto opened_store = open_store(snapshot->store, clock);
+    metrics.limit_projects(snapshot->metrics.max_projects);
+    auto opened_store = open_store(snapshot->store, clock, metrics);
     if (!opened_store) {
         return opened_store.error();
     }
@@ -128,6 +129,10 @@ core::Result<void> Daemon::Parts::start(std::function<handlers::ReloadReport()> 
         into.set_queued_requests(gateway->queued());
         into.set_access_log_dropped(access_log->dropped());
         collect_backends(*gateway->policies()->backends, into);
+        if (store.store) {
+            collect_store(*store.store, into);
+        }
+        collect_budgets(*accounts, into);
         for (const auto& [listener, left] : server->certificates()) {
             into.show_certificate(listener, left);
         }

@@ -21,7 +21,8 @@ std::string_view period_word(storage::PeriodKind kind) noexcept
 }  // namespace
 
 core::Result<StoreParts> open_store(const storage::Settings& settings,
-                                    std::shared_ptr<const core::Clock> clock)
+                                    std::shared_ptr<const core::Clock> clock,
+                                    telemetry::Metrics& metrics)
 {
     StoreParts parts;
     if (settings.path.empty()) {
@@ -43,6 +44,7 @@ core::Result<StoreParts> open_store(const storage::Settings& settings,
     storage::SqliteOptions options;
     options.settings = settings;
     options.clock = std::move(clock);
+    options.on_commit = [&metrics](core::Duration took) { metrics.store_commit(took); };
     auto store = storage::open_sqlite(std::move(options));
     if (!store) {
         return store.error();
@@ -50,6 +52,26 @@ core::Result<StoreParts> open_store(const storage::Settings& settings,
     parts.store = std::move(*store);
     parts.keys = std::make_unique<accounts::ProviderKeys>(parts.store, parts.vault);
     return parts;
+}
+
+void collect_store(const storage::Store& store, telemetry::Metrics& into)
+{
+    const auto stats = store.stats();
+    telemetry::StoreFigures figures;
+    figures.works = store.healthy();
+    figures.queued = stats.queued;
+    figures.unsettled = stats.unsettled;
+    figures.failures = stats.failures;
+    into.show_store(figures);
+}
+
+void collect_budgets(const accounts::Accounts& accounts, telemetry::Metrics& into)
+{
+    accounts.show_budgets([&into](const accounts::Accounts::BudgetUse& use) {
+        const bool project = use.subject == storage::SubjectKind::project;
+        into.show_budget(project ? "project" : "token", use.project, period_word(use.period),
+                         use.share);
+    });
 }
 
 void report_soft_limit(const accounts::SoftLimitReached& reached)

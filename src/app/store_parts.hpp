@@ -5,6 +5,7 @@
 #include "llmproxy/accounts/provider_keys.hpp"
 #include "llmproxy/storage/settings.hpp"
 #include "llmproxy/storage/store.hpp"
+#include "llmproxy/telemetry/metrics.hpp"
 
 #include <memory>
 
@@ -20,7 +21,12 @@ struct StoreParts {
 /// Opens what `settings` says; nothing where there is no path. Blocks. Fails like
 /// storage::open_sqlite.
 [[nodiscard]] core::Result<StoreParts> open_store(const storage::Settings& settings,
-                                                  std::shared_ptr<const core::Clock> clock);
+                                                  std::shared_ptr<const core::Clock> clock,
+                                                  telemetry::Metrics& metrics);
+
+/// Tells the metrics what the store keeps count of itself, and how far budgets are spent.
+void collect_store(const storage::Store& store, telemetry::Metrics& into);
+void collect_budgets(const accounts::Accounts& accounts, telemetry::Metrics& into);
 
 /// Writes a line about spending that has reached a soft limit.
 void report_soft_limit(const accounts::SoftLimitReached& reached);

@@ -66,6 +66,12 @@ void add_logging_fields(std::vector<Field>& table)
             .between(0, 20'000)
             .bind([](Cursor & c) -> auto& { return c.root->detail.recent_requests; })
             .restart());
+    table.push_back(field("metrics.max_projects", Type::integer, "0",
+                          "Names of projects that become label values of `llmproxy_cost_usd_total` "
+                          "and `llmproxy_budget_used_ratio`: the first that are seen. All others "
+                          "are `other`; with 0 the label stays empty.")
+                        .between(0, 1000)
+                        .bind([](Cursor & c) -> auto& { return c.root->metrics.max_projects; }));
 }
 
 }  // namespace

@@ -233,7 +233,9 @@ core::Task<core::Result<void>> Spending::settle(RequestContext& context)
         grant_.cancel();
         co_return core::Result<void>();
     }
-    co_return co_await accounts_.settle(grant_, std::move(attempts_));
+    auto done = co_await accounts_.settle(grant_, std::move(attempts_));
+    context.exchange.record.cost = grant_.used().cost;
+    co_return std::move(done);
 }
 
 core::Task<void> Spending::close(RequestContext& context)

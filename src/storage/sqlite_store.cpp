@@ -109,6 +109,7 @@ core::Result<std::shared_ptr<Store>> SqliteStore::open(SqliteOptions options)
     writing.max_queued = options.max_queued_writes;
     writing.patience = options.lock_patience;
     writing.probe_interval = options.probe_interval;
+    writing.on_commit = std::move(options.on_commit);
     auto writer = std::make_shared<Writer>(std::move(writing));
     if (auto opened = writer->open(); !opened) {
         return opened.error();

@@ -219,6 +219,9 @@ core::Result<void> Writer::attempt(const Jobs& jobs, std::vector<core::Result<vo
     commit_nanoseconds_ += static_cast<std::uint64_t>(taken.count());
     commits_ += 1;
     writes_ += jobs.size();
+    if (options_.on_commit) {
+        options_.on_commit(taken);
+    }
     return {};
 }
 

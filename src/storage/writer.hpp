@@ -11,6 +11,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -67,6 +68,7 @@ public:
         std::size_t max_queued = 0;
         core::Duration patience{0};  ///< with locks that other programs hold
         core::Duration probe_interval{0};
+        std::function<void(core::Duration took)> on_commit{};  ///< may be empty
     };
 
     explicit Writer(Options options);

@@ -32,34 +32,34 @@ constexpr std::string_view kOther = "other";
 
 }  // namespace
 
-ModelNames::ModelNames()
+LabelNames::LabelNames(std::size_t most) : most_(most)
 {
     all_.push_back(std::make_unique<const Names>());
     current_.store(all_.back().get(), std::memory_order_release);
 }
 
-std::string_view ModelNames::label(std::string_view model, bool answered)
+std::string_view LabelNames::label(std::string_view name, bool vouched)
 {
-    if (model.empty()) {
-        return model;
+    if (name.empty()) {
+        return name;
     }
     const auto& known = *current_.load(std::memory_order_acquire);
-    if (const auto found = known.find(model); found != known.end()) {
+    if (const auto found = known.find(name); found != known.end()) {
         return *found;
     }
     const auto most = most_.load(std::memory_order_relaxed);
-    if (!answered || known.size() >= most) {
+    if (!vouched || known.size() >= most) {
         return kOther;
     }
     const std::lock_guard lock(mutex_);
-    if (const auto found = all_.back()->find(model); found != all_.back()->end()) {
+    if (const auto found = all_.back()->find(name); found != all_.back()->end()) {
         return *found;
     }
     if (all_.back()->size() >= most) {
         return kOther;
     }
     auto more = std::make_unique<Names>(*all_.back());
-    const std::string_view label = *more->emplace(model).first;
+    const std::string_view label = *more->emplace(name).first;
     all_.push_back(std::move(more));
     current_.store(all_.back().get(), std::memory_order_release);
     return label;

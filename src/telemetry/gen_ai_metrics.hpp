@@ -15,18 +15,18 @@
 
 namespace llmproxy::telemetry {
 
-/// The model names that become label values: the first `most` that an upstream answered for, since a name alone is
-/// whatever a client wrote.
+/// The names that become label values: the first `most` that were vouched for, since the name of a model alone is whatever
+/// a client wrote.
 /// Thread safety: every member may be called concurrently; looking a name up takes no lock.
-class ModelNames {
+class LabelNames {
 public:
-    ModelNames();
+    explicit LabelNames(std::size_t most);
 
     /// \param most  lowering it takes no name back.
     void limit(std::size_t most) noexcept { most_.store(most, std::memory_order_relaxed); }
-    /// The label of `model`: itself if it is known, else `other`; empty stays empty. Valid as long as this object.
-    /// \param answered  an upstream answered for it, so that it may become known.
-    [[nodiscard]] std::string_view label(std::string_view model, bool answered);
+    /// The label of `name`: itself if it is known, else `other`; empty stays empty. Valid as long as this object.
+    /// \param vouched  it may become known: an upstream answered for the model.
+    [[nodiscard]] std::string_view label(std::string_view name, bool vouched);
 
 private:
     struct Hash {
@@ -35,7 +35,7 @@ private:
     };
     using Names = std::unordered_set<std::string, Hash, std::equal_to<>>;
 
-    std::atomic<std::size_t> most_{100};
+    std::atomic<std::size_t> most_;
     std::atomic<const Names*> current_;
     std::mutex mutex_;
     std::vector<std::unique_ptr<const Names>> all_;  // readers may still look at earlier ones
@@ -61,7 +61,7 @@ private:
     };
 
     SeriesStore& store_;
-    ModelNames models_;
+    LabelNames models_{100};
     SeriesTable<Series, 1024> series_;
 };
 

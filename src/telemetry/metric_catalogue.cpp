@@ -10,6 +10,8 @@ namespace {
 using Labels = std::span<const std::string_view>;
 using Buckets = std::span<const double>;
 
+constexpr double kBillionth = 1e-9;
+
 constexpr std::array<std::string_view, 4> kRequest{"route", "backend", "status", "outcome"};
 constexpr std::array<std::string_view, 1> kRoute{"route"};
 constexpr std::array<std::string_view, 1> kBackend{"backend"};
@@ -22,6 +24,8 @@ constexpr std::array<std::string_view, 1> kResult{"result"};
 constexpr std::array<std::string_view, 1> kVersion{"version"};
 constexpr std::array<std::string_view, 1> kSide{"side"};
 constexpr std::array<std::string_view, 1> kLog{"log"};
+constexpr std::array<std::string_view, 1> kProject{"project"};
+constexpr std::array<std::string_view, 3> kBudget{"subject", "project", "period"};
 constexpr std::array<std::string_view, 2> kBackendClass{"backend", "class"};
 constexpr std::array<std::string_view, 2> kBackendKey{"backend", "key"};
 constexpr std::array<std::string_view, 2> kBackendTo{"backend", "to"};
@@ -47,6 +51,8 @@ constexpr std::array kOutputToken{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2,
 
 constexpr std::array kSteps{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                             0.1,    0.25,  0.5,    1.0,   2.5,  5.0,   10.0};
+constexpr std::array kCommits{0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
+                              0.01,    0.025,  0.05,    0.1,    0.25,  1.0,    5.0};
 constexpr std::array kWaits{0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0};
 
 constexpr std::array kExchange{0.005, 0.01, 0.025, 0.05, 0.1,  0.25,  0.5,  1.0,
@@ -181,6 +187,33 @@ constexpr std::array kCatalogue{
                "Destinations refused by the forward proxy, by the rule that did.",
                kRule,
                {}},
+    MetricInfo{"llmproxy_cost_usd_total",
+               MetricType::counter,
+               "What requests cost in US dollars, as it was recorded in the store. `project` is "
+               "empty unless `metrics.max_projects` says otherwise.",
+               kProject,
+               {},
+               kBillionth},
+    MetricInfo{"llmproxy_budget_used_ratio",
+               MetricType::gauge,
+               "Share of a budget that is spent, of money or tokens, whichever is larger: of the "
+               "projects or tokens (`subject`) whose requests this process has seen, the one "
+               "nearest to its end. `project` is empty unless `metrics.max_projects` says "
+               "otherwise. `period` is `day`, `week`, `month` or `total`.",
+               kBudget,
+               {}},
+    MetricInfo{"llmproxy_store_up", MetricType::gauge,
+               "1 while the store takes new work, else 0; without a store there is none.", Labels{},
+               Buckets{}},
+    MetricInfo{"llmproxy_store_commit_seconds", MetricType::histogram,
+               "Time of transactions of the store; each holds what came during the one before.",
+               Labels{}, kCommits},
+    MetricInfo{"llmproxy_store_queue", MetricType::gauge,
+               "Writes that wait for the store or are being written.", Labels{}, Buckets{}},
+    MetricInfo{"llmproxy_store_unsettled", MetricType::gauge,
+               "Requests whose usage waits for the store to work again.", Labels{}, Buckets{}},
+    MetricInfo{"llmproxy_store_failures_total", MetricType::counter,
+               "Transactions of the store that failed.", Labels{}, Buckets{}},
     MetricInfo{"llmproxy_log_dropped_total",
                MetricType::counter,
                "Lines lost because where they go was slow or failed. `log` is `access`.",

@@ -8,6 +8,7 @@
 
 #include <prometheus/text_serializer.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -58,6 +59,7 @@ struct Metrics::State {
     Index dropped = store.with(Metric::log_dropped, {"access"});
     Index reload_ok = store.with(Metric::config_reloads, {"ok"});
     Index reload_failed = store.with(Metric::config_reloads, {"failed"});
+    Index commits = store.with(Metric::store_commit, {});
 
     SeriesTable<RequestSeries, 4096> request_series;
     SeriesTable<TokenSeries, 512> token_series;
@@ -71,6 +73,10 @@ struct Metrics::State {
     SeriesTable<Index, 16> handshake_series;
     SeriesTable<Index, 16> tunnel_series;
     SeriesTable<Index, 16> refusal_series;
+    SeriesTable<Index, 4096> cost_series;
+
+    LabelNames projects{0};
+    std::atomic<bool> names_projects{false};
 
     GenAiMetrics gen_ai{store};
 
@@ -129,6 +135,13 @@ struct Metrics::State {
         }
     }
 
+    /// The label of a project.
+    std::string_view project_label(std::string_view name)
+    {
+        return names_projects.load(std::memory_order_relaxed) ? projects.label(name, true)
+                                                              : std::string_view();
+    }
+
     /// The series of a metric with one label.
     template <std::size_t Slots>
     Index one(SeriesTable<Index, Slots>& table, Metric metric, std::string_view label)
@@ -149,6 +162,12 @@ Metrics::~Metrics() = default;
 void Metrics::limit_models(std::size_t most) noexcept
 {
     state_->gen_ai.limit_models(most);
+}
+
+void Metrics::limit_projects(std::size_t most) noexcept
+{
+    state_->projects.limit(most);
+    state_->names_projects.store(most != 0, std::memory_order_relaxed);
 }
 
 void Metrics::record(const AccessRecord& record)
@@ -179,6 +198,10 @@ void Metrics::record(const AccessRecord& record)
         store.add(state.disconnects);
     } else if (record.stream && record.status == 200 && record.outcome.starts_with("upstream_")) {
         store.add(state.one(state.truncated_series, Metric::streams_truncated, record.backend));
+    }
+    if (record.cost.count > 0) {
+        store.add(state.one(state.cost_series, Metric::cost, state.project_label(record.project)),
+                  static_cast<std::uint64_t>(record.cost.count));
     }
     if (record.usage.present) {
         const auto& tokens =
@@ -239,6 +262,11 @@ void Metrics::upstream_reuse(std::string_view backend)
 void Metrics::looked_up(core::Duration took)
 {
     state_->store.observe(Metric::dns, state_->dns, took);
+}
+
+void Metrics::store_commit(core::Duration took)
+{
+    state_->store.observe(Metric::store_commit, state_->commits, took);
 }
 
 void Metrics::tls_handshake(std::string_view side, core::Duration took)
@@ -315,6 +343,22 @@ void Metrics::show_backend(const BackendFigures& figures)
     if (figures.healthy) {
         store.show(Metric::backend_healthy, {name}, *figures.healthy ? 1 : 0);
     }
+}
+
+void Metrics::show_store(const StoreFigures& figures)
+{
+    auto& store = state_->store;
+    store.show(Metric::store_up, {}, figures.works ? 1 : 0);
+    store.show(Metric::store_queue, {}, static_cast<double>(figures.queued));
+    store.show(Metric::store_unsettled, {}, static_cast<double>(figures.unsettled));
+    store.show(Metric::store_failures, {}, static_cast<double>(figures.failures));
+}
+
+void Metrics::show_budget(std::string_view subject, std::string_view project,
+                          std::string_view period, double used)
+{
+    state_->store.show_largest(Metric::budget_used,
+                               {subject, state_->project_label(project), period}, used);
 }
 
 void Metrics::show_certificate(std::string_view listener, std::chrono::seconds left)

@@ -13,6 +13,12 @@ std::size_t cells_of(const MetricInfo& info) noexcept
     return info.type == MetricType::histogram ? info.buckets.size() + 2 : 1;
 }
 
+double unit_of(const MetricInfo& info) noexcept
+{
+    const bool is_time = info.type == MetricType::histogram;
+    return info.unit != 0.0 ? info.unit : is_time ? 1e-9 : 1.0;
+}
+
 prometheus::MetricType type_of(MetricType type) noexcept
 {
     switch (type) {
@@ -61,7 +67,8 @@ std::array<SeriesStore::Bounds, kMetrics> SeriesStore::make_bounds()
         const auto& info = info_of(static_cast<Metric>(i));
         all[i].fill(std::numeric_limits<std::uint64_t>::max());
         for (std::size_t k = 0; k < info.buckets.size(); ++k) {
-            all[i].at(k) = static_cast<std::uint64_t>(std::llround(info.buckets[k] / info.unit));
+            all[i].at(k) =
+                static_cast<std::uint64_t>(std::llround(info.buckets[k] / unit_of(info)));
         }
     }
     return all;
@@ -98,6 +105,17 @@ void SeriesStore::show(Metric metric, std::initializer_list<std::string_view> va
     Values key(values.begin(), values.end());
     const std::lock_guard lock(mutex_);
     shown_.at(static_cast<std::size_t>(metric)).insert_or_assign(std::move(key), figure);
+}
+
+void SeriesStore::show_largest(Metric metric, std::initializer_list<std::string_view> values,
+                               double figure)
+{
+    Values key(values.begin(), values.end());
+    const std::lock_guard lock(mutex_);
+    auto& shown = shown_.at(static_cast<std::size_t>(metric))
+                      .try_emplace(std::move(key), figure)
+                      .first->second;
+    shown = std::max(shown, figure);
 }
 
 void SeriesStore::forget_shown()
@@ -141,7 +159,7 @@ prometheus::ClientMetric SeriesStore::sample(const MetricInfo& info, const Value
     out.label = labels_of(info, values);
     const auto value = cells_.sum(series);
     switch (info.type) {
-    case MetricType::counter: out.counter.value = static_cast<double>(value); break;
+    case MetricType::counter: out.counter.value = static_cast<double>(value) * unit_of(info); break;
     case MetricType::gauge:
         // What was taken on another thread than it was added on wraps around in each copy, not in the sum.
         out.gauge.value = static_cast<double>(static_cast<std::int64_t>(value));
@@ -156,7 +174,7 @@ prometheus::ClientMetric SeriesStore::sample(const MetricInfo& info, const Value
         seen += cells_.sum(last);
         out.histogram.bucket.push_back({seen, std::numeric_limits<double>::infinity()});
         out.histogram.sample_count = seen;
-        out.histogram.sample_sum = static_cast<double>(cells_.sum(last + 1)) * info.unit;
+        out.histogram.sample_sum = static_cast<double>(cells_.sum(last + 1)) * unit_of(info);
         break;
     }
     }

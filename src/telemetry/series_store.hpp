@@ -38,6 +38,8 @@ public:
 
     /// A figure that somebody else keeps, until the next `forget_shown`.
     void show(Metric metric, std::initializer_list<std::string_view> values, double figure);
+    /// The same, of several with these values the largest.
+    void show_largest(Metric metric, std::initializer_list<std::string_view> values, double figure);
     void forget_shown();
 
     /// Calls `f(values, sum)` with each series of a metric that is no histogram.

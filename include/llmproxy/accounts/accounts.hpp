@@ -174,6 +174,16 @@ public:
     };
     [[nodiscard]] Stats stats() const;
 
+    /// How much of one limit is spent.
+    struct BudgetUse {
+        storage::SubjectKind subject;
+        std::string_view project;  ///< its name, or that of the token's
+        storage::PeriodKind period;
+        double share;  ///< of the limit; money or tokens, whichever is more
+    };
+    /// For metrics: shows each limit of every project and token whose requests were seen lately.
+    void show_budgets(const std::function<void(const BudgetUse&)>& show) const;
+
 private:
     friend class Grant;
     struct Rules;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "llmproxy/accounts/account.hpp"
+#include "llmproxy/accounts/budget.hpp"
 #include "llmproxy/accounts/estimate.hpp"
 #include "llmproxy/accounts/rate_limiter.hpp"
 #include "llmproxy/storage/usage.hpp"
@@ -52,6 +53,9 @@ public:
 
     /// Appends `x-ratelimit-*` lines, as the limits stand now; nothing where there are none.
     void append_ratelimit_lines(std::string& out) const;
+
+    /// What the request used, once it is settled.
+    [[nodiscard]] Amount used() const noexcept;
 
     /// Gives back what was reserved: nothing was sent.
     void cancel() noexcept;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <mutex>
 #include <span>
+#include <string>
 
 namespace llmproxy::accounts {
 
@@ -26,6 +27,18 @@ public:
     RateLimiter limits;
 
     [[nodiscard]] storage::Subject subject() const noexcept { return subject_; }
+
+    /// The project's name, that of the token's own if it is a token; empty until it is told.
+    [[nodiscard]] std::string project_name() const
+    {
+        const std::lock_guard lock(configuring_);
+        return project_name_;
+    }
+    void set_project_name(const std::string& name)
+    {
+        const std::lock_guard lock(configuring_);
+        project_name_ = name;
+    }
 
     /// Follows the subject's rows; those of an older version than before change nothing.
     void configure(storage::Version version, std::span<const storage::LimitRow> limit_rows,
@@ -52,7 +65,8 @@ public:
 
 private:
     const storage::Subject subject_;
-    std::mutex configuring_;
+    mutable std::mutex configuring_;
+    std::string project_name_;
     storage::Version version_ = 0;
     std::atomic<Generation> revoked_at_{0};
     std::atomic<bool> ahead_of_store_{false};

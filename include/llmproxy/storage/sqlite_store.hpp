@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +27,8 @@ struct SqliteOptions {
     core::Duration query_timeout = std::chrono::seconds(30);
     core::Duration upkeep_interval =
         std::chrono::seconds(60);  ///< between rollups and deletions of what is too old
+    /// Told of each transaction how long it took, on the writing thread. May be empty.
+    std::function<void(core::Duration took)> on_commit{};
 };
 
 /// Opens or makes the store at `settings.path`, in a folder that exists: takes its lock file

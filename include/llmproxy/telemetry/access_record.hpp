@@ -1,6 +1,7 @@
 #pragma once
 
 #include "llmproxy/core/clock.hpp"
+#include "llmproxy/core/money.hpp"
 
 #include <cstdint>
 #include <string>
@@ -92,6 +93,7 @@ struct AccessRecord {
     /// How a tunnel ended, or "open" in a line about one that lasts; empty: no tunnel. Static text.
     std::string_view tunnel{};
     TokenUsage usage;
+    core::NanoUsd cost;  ///< of all attempts, as it was settled; 0 without a store
     ExchangeTimes times;
     bool slow = false;  ///< it took longer than `logging.slow_request_threshold`
 };

@@ -26,7 +26,8 @@ struct MetricInfo {
     std::string_view help;
     std::span<const std::string_view> labels;
     std::span<const double> buckets;  ///< upper bounds; histograms only
-    double unit = 1e-9;  ///< of what a histogram sums up: nanoseconds, shown in seconds
+    /// Of what is summed up; 0: nanoseconds, shown in seconds, in histograms, and ones elsewhere.
+    double unit = 0.0;
 };
 
 /// Every metric of this program, in the order of the reference.
@@ -69,6 +70,14 @@ struct BackendStats {
     TimeSummary first_byte;                         ///< from request sent to first byte
 };
 
+/// What the store keeps count of itself.
+struct StoreFigures {
+    bool works = true;
+    std::uint64_t queued = 0;     ///< writes that are not done yet
+    std::uint64_t unsettled = 0;  ///< settlements that wait for it to work again
+    std::uint64_t failures = 0;   ///< transactions that failed since the start
+};
+
 /// Counts what the catalogue names and renders it for Prometheus.
 ///
 /// Label values come from closed sets (route and outcome words) and from configuration (backends,
@@ -87,6 +96,8 @@ public:
 
     /// At most so many model names become label values; those past it are `other`.
     void limit_models(std::size_t most) noexcept;
+    /// The same for names of projects; 0: none does, and the label stays empty.
+    void limit_projects(std::size_t most) noexcept;
 
     /// A finished request: its count, attempts, times and tokens.
     void record(const AccessRecord& record);
@@ -115,6 +126,8 @@ public:
     void looked_up(core::Duration took);
     /// A TLS handshake has ended well. \param side  `client` or `upstream`.
     void tls_handshake(std::string_view side, core::Duration took);
+    /// The store has committed a transaction.
+    void store_commit(core::Duration took);
     /// A pooled connection was used again.
     void upstream_reuse(std::string_view backend);
 
@@ -130,6 +143,12 @@ public:
     /// \param total  since the start; never falls.
     void set_access_log_dropped(std::uint64_t total);
     void show_backend(const BackendFigures& figures);
+    void show_store(const StoreFigures& figures);
+    /// A budget that is spent to this share. Of those with the same labels the largest is shown.
+    /// \param subject  `project` or `token`. \param project  the project's name, or that of the token's.
+    /// \param period   `day`, `week`, `month` or `total`.
+    void show_budget(std::string_view subject, std::string_view project, std::string_view period,
+                     double used);
     /// \param left  until it expires; negative once it has.
     void show_certificate(std::string_view listener, std::chrono::seconds left);
     /// @}

@@ -12,6 +12,7 @@ enum class AccessFormat : std::uint8_t { json, envoy };
 /// `metrics:`.
 struct MetricsSettings {
     std::uint32_t max_models = 100;  ///< names that become label values
+    std::uint32_t max_projects = 0;  ///< the same of projects; 0: the label stays empty
 };
 
 /// `telemetry:`.

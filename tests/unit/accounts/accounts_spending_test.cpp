@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +14,30 @@ using core::Errc;
 using core::NanoUsd;
 
 class AccountsSpendingTest : public SpendingFixture {};
+
+TEST_F(AccountsSpendingTest, ShowHowMuchOfEachLimitIsSpentAndWhatARequestUsed)
+{
+    set_budget(project, monthly(1000));
+    storage::BudgetRow row;
+    row.tokens = 200;
+    set_budget(token.row.id, row);
+    begin();
+    auto grant = request();
+    ASSERT_TRUE(grant);
+    EXPECT_EQ(grant.used(), Amount{});
+    ASSERT_TRUE(settle(grant, {attempt(20, 8)}));
+    EXPECT_EQ(grant.used(), (Amount{{100}, 28}));
+    std::vector<std::string> seen;
+    accounts_->show_budgets([&seen](const Accounts::BudgetUse& use) {
+        EXPECT_EQ(use.project, "p");
+        EXPECT_EQ(use.period, storage::PeriodKind::month);
+        const bool of_project = use.subject == storage::SubjectKind::project;
+        EXPECT_DOUBLE_EQ(use.share, of_project ? 0.1 : 0.14);
+        seen.emplace_back(of_project ? "project" : "token");
+    });
+    std::sort(seen.begin(), seen.end());
+    EXPECT_EQ(seen, (std::vector<std::string>{"project", "token"}));
+}
 
 TEST_F(AccountsSpendingTest, ReserveInBothBudgetsAndSettleWhatWasUsed)
 {

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
+
 namespace llmproxy::storage {
 namespace {
 
@@ -47,6 +49,24 @@ TEST_F(StoreUsage, KeepsEveryColumnOfARow)
     unseen.first_byte = core::Duration(-1);
     ASSERT_TRUE(settle({}, unseen));
     EXPECT_THAT(all_usage(), ElementsAre(row, unseen));
+}
+
+TEST_F(StoreUsage, TellsHowLongEachTransactionTook)
+{
+    std::atomic<std::uint64_t> told{0};
+    std::atomic<std::int64_t> nanoseconds{0};
+    options_.on_commit = [&](core::Duration took) {
+        nanoseconds += took.count();
+        told += 1;
+    };
+    open();
+    const auto before = store().stats();
+    add_project("p");
+    const auto after = store().stats();
+    EXPECT_EQ(told, after.commits);
+    EXPECT_GT(after.commits, before.commits);
+    EXPECT_EQ(static_cast<std::uint64_t>(nanoseconds), after.commit_nanoseconds);
+    close();  // before what it refers to
 }
 
 TEST_F(StoreUsage, SettlesAReservationOnceIntoRowAndLedgers)

@@ -140,6 +140,7 @@ TEST(Metrics, ShowsExactlyWhatTheCatalogueNames)
     stream.times.first_piece = 1ms;
     stream.stream = true;
     stream.attempts = 1;
+    stream.cost = {1};
     metrics.record(stream);
     stream.outcome = "upstream_reset";
     metrics.record(stream);
@@ -157,6 +158,8 @@ TEST(Metrics, ShowsExactlyWhatTheCatalogueNames)
         figures.connects = 1;
         to.show_backend(figures);
         to.show_certificate("main", 3600s);
+        to.show_store({});
+        to.show_budget("project", "team", "month", 0.5);
     });
     metrics.tunnel_opened();
     metrics.tunnel_closed("client_closed", 1, 2);
@@ -174,6 +177,66 @@ TEST(Metrics, ShowsExactlyWhatTheCatalogueNames)
                      types.at(static_cast<std::size_t>(metric.type)));
     }
     EXPECT_EQ(shown, named);
+}
+
+TEST(Metrics, TellsCostAndBudgetsWithoutProjectsUnlessAsked)
+{
+    Metrics metrics("1");
+    const auto spend = [&metrics](std::string project, std::int64_t nano_usd) {
+        auto record = finished("openai", 200, "ok");
+        record.project = std::move(project);
+        record.cost = {nano_usd};
+        metrics.record(record);
+    };
+    metrics.on_collect([](Metrics& to) {
+        to.show_budget("project", "a", "month", 0.25);
+        to.show_budget("project", "b", "month", 0.75);
+        to.show_budget("token", "b", "day", 0.5);
+    });
+    spend("a", 1'500'000'000);
+    spend("b", 2'500'000'000);
+    spend("b", 0);
+    auto text = metrics.render();
+    EXPECT_TRUE(has_line(text, R"(llmproxy_cost_usd_total{project=""} 4)")) << text;
+    EXPECT_TRUE(has_line(
+        text, R"(llmproxy_budget_used_ratio{period="month",project="",subject="project"} 0.75)"))
+        << text;
+    EXPECT_TRUE(has_line(
+        text, R"(llmproxy_budget_used_ratio{period="day",project="",subject="token"} 0.5)"));
+
+    metrics.limit_projects(1);
+    spend("a", 500'000'000);
+    spend("b", 250'000'000);
+    text = metrics.render();
+    EXPECT_TRUE(has_line(text, R"(llmproxy_cost_usd_total{project=""} 4)"));
+    EXPECT_TRUE(has_line(text, R"(llmproxy_cost_usd_total{project="a"} 0.5)"));
+    EXPECT_TRUE(has_line(text, R"(llmproxy_cost_usd_total{project="other"} 0.25)"));
+    EXPECT_TRUE(has_line(
+        text, R"(llmproxy_budget_used_ratio{period="month",project="a",subject="project"} 0.25)"));
+    EXPECT_TRUE(has_line(
+        text,
+        R"(llmproxy_budget_used_ratio{period="month",project="other",subject="project"} 0.75)"));
+}
+
+TEST(Metrics, TellsHowTheStoreDoes)
+{
+    Metrics metrics("1");
+    EXPECT_EQ(metrics.render().find("llmproxy_store_up "), std::string::npos);
+    StoreFigures figures;
+    figures.works = false;
+    figures.queued = 3;
+    figures.unsettled = 2;
+    figures.failures = 7;
+    metrics.on_collect([figures](Metrics& to) { to.show_store(figures); });
+    metrics.store_commit(2ms);
+    const auto text = metrics.render();
+    for (const auto* line : {"llmproxy_store_up 0", "llmproxy_store_queue 3",
+                             "llmproxy_store_unsettled 2", "llmproxy_store_failures_total 7",
+                             R"(llmproxy_store_commit_seconds_bucket{le="0.001"} 0)",
+                             R"(llmproxy_store_commit_seconds_bucket{le="0.0025"} 1)",
+                             "llmproxy_store_commit_seconds_sum 0.002"}) {
+        EXPECT_TRUE(has_line(text, line)) << line << text;
+    }
 }
 
 TEST(Metrics, ShowsTheBackendsThatAreThereNow)
