@@ -10,7 +10,7 @@ if(LLMPROXY_FUZZ)
 endif()
 
 # Modules whose users include Asio: a target that depends on one of them uses the shared precompiled header.
-set(LLMPROXY_ASIO_MODULES net storage accounts http upstream pipeline edge handlers app test_support)
+set(LLMPROXY_ASIO_MODULES net storage accounts http upstream pipeline otlp edge handlers app test_support)
 
 # Compiles cmake/pch.hpp once. Called when the first target needs it: `core` exists by then.
 function(_llmproxy_use_pch target)

@@ -21,6 +21,7 @@ ALLOWED = {
     "auth": {"core", "accounts"},
     "openai": {"core", "http"},
     "cli": {"core", "net", "http"},
+    "otlp": {"core", "net", "http"},
     "upstream": {"core", "policy", "net", "http"},
     "pipeline": {"core", "policy", "net", "http", "openai", "accounts", "auth", "upstream"},
     "edge": {"core", "net", "http"},

@@ -117,6 +117,9 @@ core::Result<void> Daemon::reload(std::shared_ptr<const config::Snapshot> snapsh
     parts.access_log->set_sample(snapshot->logging.access_log.sample);
     parts.metrics.limit_models(snapshot->metrics.max_models);
     parts.metrics.limit_projects(snapshot->metrics.max_projects);
+    if (parts.tracer) {
+        parts.tracer->set_ratio(snapshot->tracing.sample_ratio);
+    }
     {
         const std::lock_guard latest(parts.latest_mutex);
         parts.latest = snapshot;

@@ -9,6 +9,7 @@ namespace {
 constexpr std::chrono::milliseconds kLook{20};  // how often a drain looks whether all has finished
 constexpr std::chrono::seconds kSweep{1};       // how often pools are swept
 constexpr std::chrono::seconds kLastWait{5};    // for sessions to end once they were told to
+constexpr std::chrono::seconds kFlushTraces{3};
 constexpr int kCutShort = 3;
 
 }  // namespace
@@ -76,8 +77,24 @@ core::Task<void> Daemon::Parts::finish(bool complete)
         backend->close_idle();
     }
     forward->proxy.pool().close_idle();
+    co_await flush_traces();
     log().info({}, "ended", {{"complete", complete}});
     end(complete ? 0 : kCutShort);
+}
+
+core::Task<void> Daemon::Parts::flush_traces()
+{
+    if (!exporter) {
+        co_return;
+    }
+    const auto until = core::Deadline::after(std::chrono::steady_clock::now(), kFlushTraces);
+    exporter->stop(until);
+    while (!exporter->ended() && !until.passed(std::chrono::steady_clock::now())) {
+        co_await pause(timer, kLook);
+    }
+    if (!exporter->ended()) {
+        log().warn({}, "traces are lost: the collector takes too long");
+    }
 }
 
 void Daemon::Parts::end(int code)

@@ -8,6 +8,7 @@
 #include "llmproxy/net/resolver.hpp"
 #include "llmproxy/net/task_group.hpp"
 #include "llmproxy/net/worker_pool.hpp"
+#include "llmproxy/otlp/exporter.hpp"
 #include "llmproxy/pipeline/gateway.hpp"
 #include "llmproxy/telemetry/access_log.hpp"
 #include "llmproxy/telemetry/log.hpp"
@@ -60,6 +61,8 @@ struct Daemon::Parts {
     core::Result<void> start(std::function<handlers::ReloadReport()> reload_from_file);
     void make_management(std::function<handlers::ReloadReport()> reload);
     void open_accounts();
+    core::Result<void> open_traces(const std::string& instance);
+    core::Task<void> flush_traces();
     core::Task<void> drain();
     core::Task<void> finish(bool complete);
     core::Task<void> sweep();
@@ -91,6 +94,8 @@ struct Daemon::Parts {
     telemetry::RecentRequests recent{snapshot->detail.recent_requests};
     std::unique_ptr<telemetry::AccessLog> access_log;
     std::unique_ptr<net::Resolver> resolver;
+    std::unique_ptr<otlp::Exporter> exporter;   // null: no traces
+    std::unique_ptr<telemetry::Tracer> tracer;  // together with it
     StoreParts store;
     std::unique_ptr<accounts::Accounts> accounts;
     std::unique_ptr<pipeline::Gateway> gateway;

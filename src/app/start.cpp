@@ -65,6 +65,28 @@ void Daemon::Parts::open_accounts()
     accounts = std::make_unique<accounts::Accounts>(std::move(options));
 }
 
+core::Result<void> Daemon::Parts::open_traces(const std::string& instance)
+{
+    const auto& settings = snapshot->tracing;
+    if (settings.endpoint.empty()) {
+        return {};
+    }
+    otlp::Exporter::Parts needs{*resolver,
+                                metrics,
+                                asio::make_strand(context),
+                                background.get_executor(),
+                                std::string(kVersion),
+                                instance};
+    auto made = otlp::Exporter::make(settings, std::move(needs));
+    if (!made) {
+        return made.error();
+    }
+    exporter = std::move(*made);
+    tracer = std::make_unique<telemetry::Tracer>(*exporter, settings.sample_ratio);
+    tasks.spawn(exporter->strand(), exporter->run());
+    return {};
+}
+
 void Daemon::Parts::make_management(std::function<handlers::ReloadReport()> reload)
 {
     handlers::ManageParts parts;
@@ -119,6 +141,10 @@ core::Result<void> Daemon::Parts::start(std::function<handlers::ReloadReport()> 
         return policies.error();
     }
     const auto instance = core::random_hex(4);
+    auto traces = open_traces(instance);
+    if (!traces) {
+        return traces;
+    }
     gateway = std::make_unique<pipeline::Gateway>(std::move(*policies), instance);
     auto forwarding = make_forward_policies(*snapshot, gateway->policies());
     if (!forwarding) {
@@ -149,7 +175,7 @@ core::Result<void> Daemon::Parts::start(std::function<handlers::ReloadReport()> 
     make_management(std::move(reload_from_file));
     forward->add_to(routes);
 
-    edge::ServerParts parts{context, tasks, routes, metrics, *access_log, recent};
+    edge::ServerParts parts{context, tasks, routes, metrics, *access_log, recent, tracer.get()};
     server = std::make_unique<edge::Server>(parts, snapshot->server);
     auto listening = server->open();
     if (!listening) {

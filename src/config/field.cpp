@@ -37,6 +37,7 @@ const std::vector<Field>& field_table()
         add_account_fields(rows);
         add_store_fields(rows);
         add_management_fields(rows);
+        add_tracing_fields(rows);
         return rows;
     }();
     return table;

@@ -185,6 +185,7 @@ void add_auth_fields(std::vector<Field>& table);
 void add_account_fields(std::vector<Field>& table);
 void add_store_fields(std::vector<Field>& table);
 void add_management_fields(std::vector<Field>& table);
+void add_tracing_fields(std::vector<Field>& table);
 
 /// The field table. Made once; may be read from any thread.
 [[nodiscard]] const std::vector<Field>& field_table();

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <iterator>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -48,6 +49,7 @@ public:
         check_prices(snapshot_, *this);
         check_store(snapshot_, *this);
         check_management(snapshot_, *this);
+        check_tracing();
     }
 
 private:
@@ -136,7 +138,7 @@ private:
             }
             check_base_url(backends[i], key("base_url"));
             check_keys(backends[i], i);
-            check_headers(backends[i], key("headers"));
+            check_headers(backends[i].headers, key("headers"));
             check_reach(backends[i], i);
             for (std::size_t n = 0; n < backends[i].models.size(); ++n) {
                 if (backends[i].models[n].empty()) {
@@ -220,10 +222,10 @@ private:
         }
     }
 
-    void check_headers(const upstream::BackendSettings& backend, const std::string& key)
+    void check_headers(const std::map<std::string, std::string>& headers, const std::string& key)
     {
         std::set<std::string> seen;
-        for (const auto& [name, value] : backend.headers) {
+        for (const auto& [name, value] : headers) {
             const auto entry = key + "." + name;
             std::string folded;
             std::transform(name.begin(), name.end(), std::back_inserter(folded), core::lower);
@@ -236,6 +238,26 @@ private:
             } else if (!seen.insert(folded).second) {
                 refuse(entry, "each header field once; case does not count");
             }
+        }
+    }
+
+    void check_tracing()
+    {
+        const auto& tracing = snapshot_.tracing;
+        if (!tracing.endpoint.empty() &&
+            !is_http_url(tracing.endpoint, {.userinfo = false, .path = true})) {
+            refuse("tracing.endpoint", "http(s)://host[:port][/path]");
+        }
+        check_headers(tracing.headers, "tracing.headers");
+        const bool in_file = given("tracing.authorization_file");
+        const auto* const key = in_file ? "tracing.authorization_file" : "tracing.authorization";
+        if (in_file && given("tracing.authorization")) {
+            refuse(key, "only one of authorization and authorization_file");
+        } else if (!is_header_value(tracing.authorization.reveal())) {
+            refuse(key, "a header field value without control characters");
+        }
+        if (tracing.endpoint.empty() && given("tracing")) {
+            warn("tracing.endpoint", "is empty: there are no traces");
         }
     }
 

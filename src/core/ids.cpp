@@ -29,6 +29,12 @@ struct RandomBytes {
     std::array<unsigned char, 1280> bytes{};
     std::size_t used = bytes.size();
 
+    static RandomBytes& of_this_thread()
+    {
+        thread_local RandomBytes random;
+        return random;
+    }
+
     void take(unsigned char* out, std::size_t count)
     {
         if (used + count > bytes.size()) {
@@ -65,10 +71,9 @@ constexpr bool has_dash_before(std::size_t byte) noexcept
 
 Uuid make_uuid7(SystemTime now)
 {
-    thread_local RandomBytes random;
     Uuid id;
     put_time(id, now);
-    random.take(id.bytes.data() + 6, 10);
+    RandomBytes::of_this_thread().take(id.bytes.data() + 6, 10);
     id.bytes[6] = static_cast<std::uint8_t>((id.bytes[6] & 0x0fU) | 0x70U);
     id.bytes[8] = static_cast<std::uint8_t>((id.bytes[8] & 0x3fU) | 0x80U);
     return id;
@@ -148,6 +153,13 @@ bool is_sane_request_id(std::string_view id) noexcept
         }
     }
     return true;
+}
+
+void fill_random(std::span<std::uint8_t> out)
+{
+    do {
+        RandomBytes::of_this_thread().take(out.data(), out.size());
+    } while (std::all_of(out.begin(), out.end(), [](std::uint8_t byte) { return byte == 0; }));
 }
 
 std::string random_hex(std::size_t bytes)

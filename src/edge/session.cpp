@@ -265,6 +265,9 @@ void Session::describe(http::Exchange& exchange)
     record.user_agent = head_.fields.get(FieldName::user_agent);
     record.protocol = head_.version == 11 ? "HTTP/1.1" : "HTTP/1.0";
     record.route = "other";
+    if (server_->parts.tracer != nullptr) {
+        begin_trace(exchange, believed);
+    }
     std::vector<std::string_view> forwarded;
     for (const auto& field : head_.fields) {
         if (core::iequals(field.name, "x-forwarded-for")) {
@@ -282,6 +285,25 @@ void Session::describe(http::Exchange& exchange)
     }
 }
 
+/// What a client says of its trace counts as its request id does.
+void Session::begin_trace(http::Exchange& exchange, bool believed)
+{
+    std::string_view parent;
+    std::string state;
+    int parents = 0;
+    for (const auto& field : head_.fields) {
+        if (core::iequals(field.name, "traceparent")) {
+            parent = field.value;
+            ++parents;
+        } else if (core::iequals(field.name, "tracestate")) {
+            core::append_all(state, state.empty() ? "" : ",", field.value);
+        }
+    }
+    const bool usable = believed && parents == 1;
+    exchange.record.trace =
+        server_->parts.tracer->begin(usable ? parent : std::string_view(), state, exchange.started);
+}
+
 void Session::close_record(telemetry::AccessRecord& record, core::SteadyTime started)
 {
     record.times.total = std::chrono::steady_clock::now() - started;
@@ -289,6 +311,9 @@ void Session::close_record(telemetry::AccessRecord& record, core::SteadyTime sta
     record.slow = slow > core::Duration::zero() && telemetry::time_to_answer(record) > slow;
     server_->parts.metrics.record(record);
     server_->parts.access_log.write(record);
+    if (record.trace) {
+        server_->parts.tracer->finish(record);
+    }
     if (!is_of_operators(record.route)) {
         server_->parts.recent.keep(std::move(record));
     }

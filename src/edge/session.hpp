@@ -35,6 +35,7 @@ private:
     core::Task<void> refuse(core::Failure failure);
     core::Task<void> linger();
     void describe(http::Exchange& exchange);
+    void begin_trace(http::Exchange& exchange, bool believed);
     void close_record(telemetry::AccessRecord& record, core::SteadyTime started);
     void finish_request(telemetry::AccessRecord& record, core::SteadyTime started);
     core::Task<void> relay();

@@ -12,6 +12,22 @@ using core::Errc;
 using core::Failure;
 using core::Origin;
 
+/// What a trace shows of the way to a destination.
+void note_dialling(telemetry::TraceAttempt& into, const upstream::Vetted& vetted,
+                   const core::Result<net::Stream>& stream)
+{
+    auto at = into.began;
+    if (vetted.resolved >= core::Duration::zero()) {
+        into.note("dns", at, at + vetted.resolved);
+        at += vetted.resolved;
+    }
+    if (vetted.connected >= core::Duration::zero()) {
+        into.note("connect", at, at + vetted.connected);
+    }
+    into.ended = std::chrono::steady_clock::now();
+    into.outcome = stream ? "ok" : stream.error().info().code;
+}
+
 constexpr std::string_view kEstablished = "HTTP/1.1 200 Connection Established\r\n\r\n";
 
 }  // namespace
@@ -54,11 +70,18 @@ core::Task<core::Result<void>> Connect::open(http::Exchange& exchange, std::stri
     const auto deadline =
         core::Deadline::after(std::chrono::steady_clock::now(), policies->connect_timeout);
     upstream::Vetted vetted;
+    auto* const trace = telemetry::sampled(exchange.record.trace);
+    if (trace != nullptr) {
+        trace->attempt().upstream = exchange.record.authority;
+    }
     exchange.watchdog().watch_client(true);
     auto upstream = co_await proxy_.destinations().dial(
         policies->destinations, std::move(destination), account->account().hosts(), deadline,
         exchange.watchdog(), vetted);
     exchange.watchdog().watch_client(false);
+    if (trace != nullptr) {
+        note_dialling(trace->attempts.back(), vetted, upstream);
+    }
     if (!upstream) {
         co_return proxy_.explain(exchange, upstream.error(), vetted);
     }

@@ -34,10 +34,15 @@ public:
                                           policy::DestinationUse::http);
         auto& watchdog = exchange_.watchdog();
         watchdog.watch_client(true);
+        const auto asked = std::chrono::steady_clock::now();
         const auto vetted =
             co_await proxy_.destinations().vet(policies_->destinations, std::move(destination),
                                                account_->account().hosts(), deadline, watchdog);
         watchdog.watch_client(false);
+        auto* const trace = telemetry::sampled(exchange_.record.trace);
+        if (trace != nullptr && vetted.resolved >= core::Duration::zero()) {
+            trace->attempts.back().note("dns", asked);
+        }
         if (!vetted.ok()) {
             co_return proxy_.explain(exchange_, vetted.failure, vetted);
         }
@@ -47,8 +52,12 @@ public:
             }
         }
         watchdog.watch_client(true);
+        const auto began = std::chrono::steady_clock::now();
         auto stream = co_await net::connect_tcp(vetted.endpoints, deadline, watchdog);
         watchdog.watch_client(false);
+        if (trace != nullptr) {
+            trace->attempts.back().note("connect", began);
+        }
         if (!stream) {
             co_return proxy_.explain(exchange_, stream.error(), vetted);
         }

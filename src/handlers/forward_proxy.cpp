@@ -66,12 +66,12 @@ Failure ForwardProxy::explain(const http::Exchange& exchange, Failure failure,
     if (failure.errc() == Errc::destination_not_allowed) {
         const auto rule = policy::to_text(vetted.rule);
         metrics_.destination_refused(rule);
-        telemetry::log("forward").warn(exchange.record.request_id, "destination refused",
-                                       {{"rule", rule},
-                                        {"destination", exchange.record.authority},
-                                        {"client", exchange.record.client},
-                                        {"token", exchange.record.token},
-                                        {"detail", failure.detail()}});
+        telemetry::log("forward").warn_about(exchange.record, "destination refused",
+                                             {{"rule", rule},
+                                              {"destination", exchange.record.authority},
+                                              {"client", exchange.record.client},
+                                              {"token", exchange.record.token},
+                                              {"detail", failure.detail()}});
     }
     const bool late = failure.errc() == Errc::upstream_connect_failed &&
                       failure.cause() == boost::system::errc::timed_out;

@@ -35,6 +35,9 @@ Attempt::Attempt(RequestContext& context, upstream::Lease lease)
 core::Task<Attempt::Next> Attempt::run(bool may_retry)
 {
     auto& exchange = context_.exchange;
+    if (context_.trace() != nullptr) {
+        began_ = std::chrono::steady_clock::now();
+    }
     auto sent = send_request();
     if (sent && sent_ != total_) {
         sent = co_await send_rest();
@@ -59,6 +62,7 @@ core::Task<Attempt::Next> Attempt::run(bool may_retry)
         }
         co_return no_head(got.error());
     }
+    head_at_ = asked_ + took;
     exchange.record.times.upstream_first_byte = took;
     context_.upstream_status = reply_.head.status;
     context_.learn_head_time(took);
@@ -117,6 +121,22 @@ std::unique_ptr<KeptReply> Attempt::take_reply()
     // The head's views survive the move: no head is so short that a string has room for it in itself.
     kept->reply = std::move(reply_);
     return kept;
+}
+
+std::string_view Attempt::outcome() const noexcept
+{
+    return facts_.end == AttemptEnd::refused ? policy::to_string(facts_.reply.reply_class)
+                                             : failure_.info().code;
+}
+
+void Attempt::note_parts(telemetry::TraceAttempt& into) const
+{
+    const bool headed = head_at_ != core::SteadyTime{};
+    into.note("send", began_, asked_);
+    into.note("first_byte", asked_, headed ? head_at_ : into.ended);
+    if (headed) {
+        into.note("relay", head_at_, into.ended);
+    }
 }
 
 void Attempt::finish()

@@ -53,6 +53,11 @@ public:
     [[nodiscard]] std::uint64_t bytes_sent() const noexcept { return sent_; }
     [[nodiscard]] core::SteadyTime asked() const noexcept { return asked_; }
 
+    /// How it failed: the class of a reply that was refused, or an error's code.
+    [[nodiscard]] std::string_view outcome() const noexcept;
+    /// What a trace shows of it: sending, waiting for the reply's head, relaying.
+    void note_parts(telemetry::TraceAttempt& into) const;
+
     [[nodiscard]] bool uploading() const noexcept { return upload_.running(); }
     /// Ends an upload that still runs.
     core::Task<void> end_upload() { return upload_.join(); }
@@ -77,7 +82,9 @@ private:
     policy::AttemptFacts facts_;
     core::Failure failure_;
     core::Result<void> result_;
+    core::SteadyTime began_{};  // only where it is traced
     core::SteadyTime asked_{};
+    core::SteadyTime head_at_{};  // of the reply
     std::string head_;
     std::array<std::string_view, 1 + kBodyPieces>
         pieces_;            // the request: head, and the held body around its splices

@@ -37,6 +37,56 @@ void plan_body(RequestContext& context)
               [](const auto& a, const auto& b) { return a.offset < b.offset; });
 }
 
+void begin_in_trace(const RequestContext& context, telemetry::Trace& trace)
+{
+    auto& attempt = trace.attempt();
+    attempt.backend = context.backend->name();
+    attempt.provider = context.exchange.record.provider;
+    attempt.upstream = context.backend->address();
+    attempt.model = asked_model(context.place, context);
+}
+
+void note_lease(telemetry::TraceAttempt& attempt, core::SteadyTime began,
+                const upstream::LeaseTimes& took)
+{
+    auto at = began;
+    const auto note = [&](std::string_view name, core::Duration time, core::Duration least) {
+        if (time >= least) {
+            attempt.note(name, at, at + time);
+        }
+        at += std::max(time, core::Duration(0));
+    };
+    note("pool", took.queue, std::chrono::milliseconds(1));  // there is a place, as a rule
+    note("dns", took.connect.resolve, core::Duration(0));
+    note("connect", took.connect.connect, core::Duration(0));
+    note("tls", took.connect.tls, core::Duration(0));
+}
+
+void end_in_trace(telemetry::TraceAttempt& attempt, std::string_view outcome)
+{
+    attempt.ended = std::chrono::steady_clock::now();
+    attempt.outcome = outcome;
+}
+
+/// \param failed  how, if the client does not get this one's reply.
+void note_exchange(const RequestContext& context, telemetry::TraceAttempt& one,
+                   const Attempt& attempt, const core::Result<void>& result,
+                   std::string_view failed)
+{
+    const auto& record = context.exchange.record;
+    one.answered = failed.empty();
+    one.status = static_cast<std::uint16_t>(attempt.status());
+    std::string_view outcome = failed;
+    if (one.answered) {
+        const bool refused = attempt.facts().end == policy::AttemptEnd::refused;
+        outcome = !result                             ? result.error().info().code
+                  : refused && record.outcome == "ok" ? attempt.outcome()
+                                                      : record.outcome;
+    }
+    end_in_trace(one, outcome);
+    attempt.note_parts(one);
+}
+
 }  // namespace
 
 core::Task<core::Result<void>> run_attempts(RequestContext& context)
@@ -56,6 +106,9 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
             retries.dispatched(next);
         }
         again = false;
+        if (auto* const trace = context.trace()) {
+            begin_in_trace(context, *trace);
+        }
         plan_body(context);
         std::optional<Attempt> attempt;
         auto lease = next.fresh_connection ? std::nullopt : context.backend->lease_pooled();
@@ -64,15 +117,22 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
             const auto queue_until =
                 core::Deadline::after(now, context.policies->settings.queue_timeout)
                     .min(context.total);
+            upstream::LeaseTimes took;
             watchdog.watch_client(true);
             auto got = co_await context.backend->lease(next.fresh_connection, queue_until,
-                                                       context.total, watchdog);
+                                                       context.total, watchdog, took);
             watchdog.watch_client(false);
+            if (auto* const trace = context.trace()) {
+                note_lease(trace->attempts.back(), now, took);
+            }
             context.upstream_time += std::chrono::steady_clock::now() - now;
             if (got) {
                 lease.emplace(std::move(*got));
             } else {
                 next = retries.not_leased(got.error(), now);
+                if (auto* const trace = context.trace()) {
+                    end_in_trace(trace->attempts.back(), got.error().info().code);
+                }
                 if (next.action == Action::pass_on) {
                     retries.close(false);
                     co_return got.error();
@@ -102,6 +162,12 @@ core::Task<core::Result<void>> run_attempts(RequestContext& context)
                 co_await attempt->end_upload();
             }
             attempt->finish();
+            if (auto* const trace = context.trace()) {
+                const auto failed = came == Attempt::Next::answered        ? std::string_view()
+                                    : came == Attempt::Next::without_usage ? "without_usage"
+                                                                           : attempt->outcome();
+                note_exchange(context, trace->attempts.back(), *attempt, result, failed);
+            }
             watchdog.guard_upstream(nullptr);
             if (came == Attempt::Next::answered) {
                 co_return result;

@@ -39,11 +39,14 @@ std::string compose_head(const RequestContext& context, const ForwardRequest& re
     out.reserve(1024);
     out.append(head.method).append(" ").append(request.target).append(" HTTP/1.1\r\n");
     http::append_field(out, "Host", request.host_field);
+    const auto& trace = context.exchange.record.trace;
     const bool named = head.fields.has(FieldName::connection);
     for (const auto& field : head.fields) {
         const bool ours = field.id == FieldName::host || field.id == FieldName::content_length ||
                           field.id == FieldName::expect || field.id == FieldName::via ||
-                          core::iequals(field.name, "x-request-id");
+                          core::iequals(field.name, "x-request-id") ||
+                          (trace && (core::iequals(field.name, "traceparent") ||
+                                     core::iequals(field.name, "tracestate")));
         const bool counted = field.id == FieldName::max_forwards && request.max_forwards;
         const bool dropped = ours || counted || http::is_hop_by_hop(field) ||
                              (named && http::is_named_by_connection(head.fields, field)) ||
@@ -54,6 +57,9 @@ std::string compose_head(const RequestContext& context, const ForwardRequest& re
     }
     http::append_via(out, head.fields, context.via_name);
     http::append_field(out, "X-Request-Id", context.exchange.record.request_id);
+    if (trace) {
+        trace->append_fields(out);
+    }
     if (request.max_forwards) {
         http::append_field(out, "Max-Forwards", std::to_string(*request.max_forwards));
     }
@@ -93,17 +99,38 @@ public:
         co_return result;
     }
 
+    /// The attempt is over, as the trace sees it.
+    void note_end(telemetry::TraceAttempt& into, const core::Result<Next>& result) const
+    {
+        const auto& record = context_.exchange.record;
+        into.ended = std::chrono::steady_clock::now();
+        into.upstream = record.upstream;
+        into.status = static_cast<std::uint16_t>(record.status);
+        into.answered = true;
+        into.outcome = !result                     ? result.error().info().code
+                       : *result == Next::answered ? record.outcome
+                                                   : "upstream_reset";
+        const bool headed = head_at_ != core::SteadyTime{};
+        into.note("send", began_, asked_);
+        into.note("first_byte", asked_, headed ? head_at_ : into.ended);
+        if (headed) {
+            into.note("relay", head_at_, into.ended);
+        }
+    }
+
 private:
     core::Task<core::Result<Next>> talk()
     {
         auto& exchange = context_.exchange;
         auto& watchdog = exchange.watchdog();
+        began_ = std::chrono::steady_clock::now();
         const auto head = compose_head(context_, request_);
         watchdog.expect(core::Deadline::after(std::chrono::steady_clock::now(),
                                               context_.policies->settings.write_timeout)
                             .min(context_.total));
         auto sent = co_await lease_.stream().write(head);
         const auto asked = std::chrono::steady_clock::now();
+        asked_ = asked;
         if (!sent) {
             co_return died(Failure(Errc::upstream_reset, Origin::upstream, "sending the request",
                                    sent.error()));
@@ -121,6 +148,7 @@ private:
             const bool untouched = got.error().errc() == Errc::upstream_reset && !reply.any_byte;
             co_return untouched ? died(got.error()) : core::Result<Next>(got.error());
         }
+        head_at_ = asked + context_.upstream_time;
         exchange.record.times.upstream_first_byte = context_.upstream_time;
         if (reply.head.status == 101) {
             co_return co_await tunnel(reply);
@@ -164,6 +192,9 @@ private:
     const ForwardRequest& request_;
     upstream::Lease& lease_;
     Upload upload_;
+    core::SteadyTime began_{};
+    core::SteadyTime asked_{};
+    core::SteadyTime head_at_{};
 };
 
 }  // namespace
@@ -194,14 +225,25 @@ core::Task<core::Result<void>> forward_request(http::Exchange& exchange,
     }
     auto result = core::Result<Next>(Next::once_more);
     for (bool fresh = !is_bare(head);; fresh = true) {
+        if (auto* const trace = context.trace()) {
+            trace->attempt();
+        }
         auto lease = co_await connections.lease(fresh);
         if (!lease) {
+            if (auto* const trace = context.trace()) {
+                auto& one = trace->attempts.back();
+                one.ended = std::chrono::steady_clock::now();
+                one.outcome = lease.error().info().code;
+            }
             co_return lease.error();
         }
         exchange.record.attempts = 1;
         watchdog.guard_upstream(&lease->stream());
         Forwarding attempt(context, request, *lease);
         result = co_await attempt.run();
+        if (auto* const trace = context.trace()) {
+            attempt.note_end(trace->attempts.back(), result);
+        }
         watchdog.guard_upstream(nullptr);
         watchdog.watch_client(false);
         if (!result || *result == Next::answered) {

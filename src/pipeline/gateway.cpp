@@ -227,6 +227,7 @@ Gateway::wait_in_queue(RequestContext& context)
 {
     auto& watchdog = context.exchange.watchdog();
     const auto arrived = std::chrono::steady_clock::now();
+    const telemetry::PartTimer part(context.exchange.record.trace, "queue");
     watchdog.watch_client(true);
     const auto until =
         core::Deadline::after(arrived, context.policies->settings.queue_timeout).min(context.total);
@@ -254,6 +255,7 @@ core::Task<core::Result<void>> Gateway::take_through_phases(RequestContext& cont
     const auto credentials = credentials_of(context);
     auto account = authenticator.recall(credentials);
     if (!account) {
+        const telemetry::PartTimer part(exchange.record.trace, "authenticate");
         account = co_await authenticator.look_up(credentials, context.total);
     }
     if (!*account) {
@@ -297,6 +299,7 @@ core::Task<core::Result<void>> Gateway::take_through_phases(RequestContext& cont
             co_return complete.error();
         }
         if (!*complete) {
+            const telemetry::PartTimer part(exchange.record.trace, "read_body");
             auto held = co_await hold_rest(context);
             if (!held) {
                 co_return held;

@@ -41,7 +41,8 @@ core::Task<core::Result<std::string>> ModelList::fetch(RequestContext& context,
     const auto& settings = context.policies->settings;
     const auto queue_until = core::Deadline::after(now, settings.queue_timeout).min(context.total);
     for (bool fresh = false;; fresh = true) {
-        auto lease = co_await backend->lease(fresh, queue_until, context.total, watchdog);
+        upstream::LeaseTimes unwanted;
+        auto lease = co_await backend->lease(fresh, queue_until, context.total, watchdog, unwanted);
         if (!lease) {
             co_return lease.error();
         }
@@ -169,8 +170,8 @@ core::Task<core::Result<void>> ModelList::answer(RequestContext& context)
                 co_return models.error();
             }
             telemetry::log("pipeline")
-                .warn(exchange.record.request_id, "a backend could not list models",
-                      {{"backend", backend->name()}, {"error", models.error().describe()}});
+                .warn_about(exchange.record, "a backend could not list models",
+                            {{"backend", backend->name()}, {"error", models.error().describe()}});
             last = models.error();
             continue;
         }

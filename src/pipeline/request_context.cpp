@@ -63,6 +63,14 @@ void RequestContext::learn_head_time(core::Duration time)
     }
 }
 
+std::string_view asked_model(const upstream::Target* target, const RequestContext& context)
+{
+    if (target == nullptr || target->model_json.size() < 2) {
+        return context.exchange.record.model;
+    }
+    return std::string_view(target->model_json).substr(1, target->model_json.size() - 2);
+}
+
 core::Failure circuit_open(RequestContext& context, core::Duration opens_in)
 {
     using std::chrono::ceil;

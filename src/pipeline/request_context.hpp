@@ -50,6 +50,12 @@ struct RequestContext {
     /// What has this id is now with the backend and key of the attempt under way.
     void learn(std::string id) const;
 
+    /// Where the trace notes what happens; null: nowhere.
+    [[nodiscard]] telemetry::Trace* trace() const noexcept
+    {
+        return telemetry::sampled(exchange.record.trace);
+    }
+
     http::Exchange& exchange;
     std::shared_ptr<const Policies> policies;
     const std::string& via_name;
@@ -117,6 +123,10 @@ struct RequestContext {
 /// Whether a project that shares the backend's key names only what is known to be its own.
 /// Fails with Errc::not_found.
 [[nodiscard]] core::Result<void> check_tenant(const RequestContext& context);
+
+/// The model as a backend is asked for it. \param target  null: by the name that the client uses.
+[[nodiscard]] std::string_view asked_model(const upstream::Target* target,
+                                           const RequestContext& context);
 
 /// Finds the keys that the request's project has for the backend that was chosen.
 /// Fails with Errc::route_not_allowed where only such a key keeps tenants apart, like `check_tenant`, and like accounts::ProviderKeys::of.

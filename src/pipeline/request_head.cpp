@@ -29,6 +29,10 @@ bool is_replaced(const http::Field& field, const RequestContext& context)
     default: break;
     }
     const auto same = [&](std::string_view name) { return core::iequals(name, field.name); };
+    const bool traced = context.exchange.record.trace != nullptr;
+    if (traced && (same("traceparent") || same("tracestate"))) {
+        return true;
+    }
     if (same("x-request-id") ||
         std::any_of(auth::kCredentialHeaders.begin(), auth::kCredentialHeaders.end(), same)) {
         return true;
@@ -114,6 +118,9 @@ std::string compose_request_head(const RequestContext& context, const core::Secr
     }
     http::append_via(out, head.fields, context.via_name);
     http::append_field(out, "X-Request-Id", context.exchange.record.request_id);
+    if (const auto& trace = context.exchange.record.trace) {
+        trace->append_fields(out);
+    }
     if (wants_plain_reply(context)) {
         http::append_field(out, "Accept-Encoding", "identity");
     }

@@ -40,12 +40,6 @@ AttemptEnd end_without_lease(const Failure& failure) noexcept
     }
 }
 
-std::string_view outcome_of(const policy::AttemptFacts& facts, const Failure& failure) noexcept
-{
-    return facts.end == AttemptEnd::refused ? policy::to_string(facts.reply.reply_class)
-                                            : failure.info().code;
-}
-
 }  // namespace
 
 Retries::Retries(RequestContext& context)
@@ -87,7 +81,7 @@ policy::RetryDecision Retries::not_leased(const Failure& failure, core::SteadyTi
     }
     const auto decision = decide(facts);
     if (decision.action != Action::pass_on || !context_.exchange.record.tries.empty()) {
-        note(outcome_of(facts, failure), 0, 0, began);
+        note(failure.info().code, 0, 0, began);
     } else {
         note_only(0, began);
     }
@@ -101,12 +95,11 @@ policy::RetryDecision Retries::failed(const Attempt& attempt)
     // A reply that is passed on is the answer; its usage is settled with it.
     const bool is_answer = decision.action == Action::pass_on && attempt.has_reply();
     if (context_.spending && !is_answer) {
-        context_.spending->attempt_failed(context_, outcome_of(attempt.facts(), failure_),
-                                          attempt.status(), attempt.facts().bytes_sent);
+        context_.spending->attempt_failed(context_, attempt.outcome(), attempt.status(),
+                                          attempt.facts().bytes_sent);
     }
     if (decision.action != Action::pass_on || !context_.exchange.record.tries.empty()) {
-        note(outcome_of(attempt.facts(), failure_), attempt.status(), attempt.bytes_sent(),
-             attempt.asked());
+        note(attempt.outcome(), attempt.status(), attempt.bytes_sent(), attempt.asked());
     } else {
         note_only(attempt.bytes_sent(), attempt.asked());
     }
@@ -214,6 +207,9 @@ core::Task<void> Retries::sleep(core::Duration delay)
     [[maybe_unused]] auto [code] = co_await timer.async_wait(token);
     watchdog.guard_timer(nullptr);
     waited_ = std::chrono::steady_clock::now() - began;
+    if (auto* const trace = context_.trace()) {
+        trace->parts.push_back({"backoff", began, began + waited_});
+    }
     context_.upstream_time += waited_;
 }
 

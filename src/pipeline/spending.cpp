@@ -16,14 +16,6 @@ using accounts::PricedPlace;
 using accounts::RequestShape;
 using core::Errc;
 
-std::string_view asked_model(const upstream::Target* target, const RequestContext& context)
-{
-    if (target == nullptr || target->model_json.size() < 2) {
-        return context.exchange.record.model;
-    }
-    return std::string_view(target->model_json).substr(1, target->model_json.size() - 2);
-}
-
 PricedPlace place_of(const upstream::Target* target, const upstream::Backend& backend,
                      const RequestContext& context)
 {
@@ -243,8 +235,8 @@ core::Task<void> Spending::close(RequestContext& context)
     auto settled = co_await settle(context);
     if (!settled) {
         telemetry::log("pipeline")
-            .warn(context.exchange.record.request_id, "usage is not in the store yet",
-                  {{"error", settled.error().describe()}});
+            .warn_about(context.exchange.record, "usage is not in the store yet",
+                        {{"error", settled.error().describe()}});
     }
 }
 

@@ -178,12 +178,22 @@ void append_tries(LineWriter& line, const AccessRecord& record)
     line.raw("]");
 }
 
+void append_trace(LineWriter& line, const AccessRecord& record)
+{
+    if (record.trace) {
+        line.text(kKey<"trace_id", Ends::quote>.text, record.trace->id_text());
+    }
+}
+
 constexpr std::array kRows{
     Row<AccessRecord>{{"time", Type::time, true,
                        "when the request's head was complete; RFC 3339, UTC, milliseconds"},
                       append_time_field},
     text<AccessRecord, "request_id", &AccessRecord::request_id>(
         "as in the answer's `x-llm-proxy-request-id` and in the diagnostics"),
+    Row<AccessRecord>{{"trace_id", Type::text, false,
+                       "of the trace that it is part of, while `tracing.endpoint` is set"},
+                      append_trace},
     text<AccessRecord, "client", &AccessRecord::client>(
         "address of who called; behind a trusted proxy, the one that it reports"),
     text<AccessRecord, "forwarded_for", &AccessRecord::forwarded_for>(

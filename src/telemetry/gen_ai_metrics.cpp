@@ -1,32 +1,12 @@
 #include "gen_ai_metrics.hpp"
 
+#include "llmproxy/telemetry/gen_ai.hpp"
+
 #include <array>
 #include <utility>
 
 namespace llmproxy::telemetry {
 namespace {
-
-struct Operation {
-    std::string_view route;
-    std::string_view name;
-};
-
-constexpr std::array kOperations{
-    Operation{"chat_completions", "chat"},
-    Operation{"completions", "text_completion"},
-    Operation{"embeddings", "embeddings"},
-    Operation{"responses", "chat"},
-};
-
-std::string_view operation_of(std::string_view route) noexcept
-{
-    for (const auto& one : kOperations) {
-        if (one.route == route) {
-            return one.name;
-        }
-    }
-    return {};
-}
 
 constexpr std::string_view kOther = "other";
 
@@ -67,7 +47,7 @@ std::string_view LabelNames::label(std::string_view name, bool vouched)
 
 void GenAiMetrics::record(const AccessRecord& record)
 {
-    const auto operation = operation_of(record.route);
+    const auto operation = gen_ai_operation(record.route);
     if (operation.empty() || record.backend.empty()) {
         return;
     }

@@ -1,5 +1,7 @@
 #include "llmproxy/telemetry/log.hpp"
 
+#include "llmproxy/telemetry/access_record.hpp"
+
 #include "line_format.hpp"
 #include "line_sink.hpp"
 
@@ -229,6 +231,7 @@ struct Line {
     std::string_view request_id;
     std::string_view message;
     Log::Fields fields;
+    std::string_view trace_id;
 };
 
 void format_json(std::string& out, const Line& line)
@@ -240,6 +243,9 @@ void format_json(std::string& out, const Line& line)
     append_json(out, "module", line.module);
     if (!line.request_id.empty()) {
         append_json(out, "request_id", line.request_id);
+    }
+    if (!line.trace_id.empty()) {
+        append_json(out, "trace_id", line.trace_id);
     }
     append_json(out, "message", line.message);
     for (const auto& field : line.fields) {
@@ -264,6 +270,9 @@ void format_text(std::string& out, const Line& line)
         out += " request_id=";
         append_quoted(out, line.request_id);
     }
+    if (!line.trace_id.empty()) {
+        core::append_all(out, " trace_id=", line.trace_id);
+    }
     for (const auto& field : line.fields) {
         out += ' ';
         append_escaped(out, field.key);
@@ -280,14 +289,23 @@ bool Log::enabled(Level level) noexcept
 }
 
 void Log::write_line(Level level, std::string_view request_id, std::string_view message,
-                     Fields fields) const
+                     Fields fields, std::string_view trace_id) const
 {
     thread_local std::string text;
     text.clear();
-    const Line line{level, module_, request_id, message, fields};
+    const Line line{level, module_, request_id, message, fields, trace_id};
     line_format.load(std::memory_order_relaxed) == LogFormat::json ? format_json(text, line)
                                                                    : format_text(text, line);
     Logs::instance().write(level, text);
+}
+
+void Log::warn_about(const AccessRecord& record, std::string_view message, Fields fields) const
+{
+    if (!enabled(Level::warn)) {
+        return;
+    }
+    write_line(Level::warn, record.request_id, message, fields,
+               record.trace ? record.trace->id_text() : std::string());
 }
 
 Log& log(std::string_view module)

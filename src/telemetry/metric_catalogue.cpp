@@ -1,5 +1,7 @@
 #include "metric_catalogue.hpp"
 
+#include "llmproxy/telemetry/gen_ai.hpp"
+
 #include <fmt/format.h>
 
 #include <array>
@@ -219,6 +221,12 @@ constexpr std::array kCatalogue{
                "Lines lost because where they go was slow or failed. `log` is `access`.",
                kLog,
                {}},
+    MetricInfo{"llmproxy_traces_total",
+               MetricType::counter,
+               "Sampled requests, by what became of their traces: `exported`, `dropped` (the queue "
+               "was full), `failed` (the collector did not take them).",
+               kResult,
+               {}},
     MetricInfo{"llmproxy_config_reloads_total",
                MetricType::counter,
                "Reloads of the configuration. `result` is `ok` or `failed`.",
@@ -292,8 +300,9 @@ std::string metrics_markdown()
         }
     }
     page += "\nNames that begin with `gen_ai_` are those of OpenTelemetry's semantic conventions "
-            "for generative AI, version "
-            "1.37.0. Models that no upstream has answered for yet, and those past "
+            "for generative AI, version " +
+            std::string(kSemanticConventions) +
+            ". Models that no upstream has answered for yet, and those past "
             "`metrics.max_models`, are `other` there.\n"
             "\nUpper bounds of the histograms' buckets, in seconds (of token counts: tokens):\n\n" +
             bounds;

@@ -47,6 +47,7 @@ enum class Metric : std::uint8_t {
     store_unsettled,
     store_failures,
     log_dropped,
+    traces,
     config_reloads,
     certificate_expiry,
     process_cpu,

@@ -73,6 +73,7 @@ struct Metrics::State {
     SeriesTable<Index, 16> handshake_series;
     SeriesTable<Index, 16> tunnel_series;
     SeriesTable<Index, 16> refusal_series;
+    SeriesTable<Index, 16> trace_series;
     SeriesTable<Index, 4096> cost_series;
 
     LabelNames projects{0};
@@ -308,6 +309,15 @@ void Metrics::health_check(std::string_view backend, std::string_view result)
 void Metrics::config_reload(bool ok)
 {
     state_->store.add(ok ? state_->reload_ok : state_->reload_failed);
+}
+
+void Metrics::traces(TraceEnd end, std::size_t requests)
+{
+    static constexpr std::array<std::string_view, 3> kWords{"exported", "dropped", "failed"};
+    auto& state = *state_;
+    state.store.add(
+        state.one(state.trace_series, Metric::traces, kWords.at(static_cast<std::size_t>(end))),
+        requests);
 }
 
 void Metrics::set_queued_requests(std::uint64_t count)

@@ -3,6 +3,7 @@
 #include "access_fields.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -27,6 +28,11 @@ void cut(AccessRecord& record)
         cut(*text, kMostLoggedText);
     }
     cut(record.path, kMostLoggedPath);
+    if (record.trace && (record.trace->sampled || !record.trace->state.empty())) {
+        auto bare = std::make_shared<Trace>();  // who exports it still reads the other
+        bare->id = record.trace->id;
+        record.trace = std::move(bare);
+    }
 }
 
 }  // namespace

@@ -269,9 +269,12 @@ std::optional<Lease> Backend::lease_pooled()
 }
 
 core::Task<core::Result<Lease>> Backend::lease(bool fresh, core::Deadline queue_until,
-                                               core::Deadline total, net::Watchdog& watchdog)
+                                               core::Deadline total, net::Watchdog& watchdog,
+                                               LeaseTimes& times)
 {
+    const auto began = std::chrono::steady_clock::now();
     auto permit = co_await wait_for_slot(gate_, queue_until, watchdog);
+    times.queue = std::chrono::steady_clock::now() - began;
     if (!permit) {
         co_return permit.error();
     }
@@ -282,7 +285,7 @@ core::Task<core::Result<Lease>> Backend::lease(bool fresh, core::Deadline queue_
             co_return Lease(shared_from_this(), std::move(connection), std::move(*permit), true);
         }
     }
-    auto stream = co_await open(total, watchdog);
+    auto stream = co_await open(total, watchdog, times.connect);
     surroundings_.metrics.upstream_connect(name(),
                                            stream ? core::Errc::none : stream.error().errc());
     if (!stream) {
@@ -293,7 +296,8 @@ core::Task<core::Result<Lease>> Backend::lease(bool fresh, core::Deadline queue_
     co_return Lease(shared_from_this(), std::move(connection), std::move(*permit), false);
 }
 
-core::Task<core::Result<net::Stream>> Backend::open(core::Deadline total, net::Watchdog& watchdog)
+core::Task<core::Result<net::Stream>> Backend::open(core::Deadline total, net::Watchdog& watchdog,
+                                                    net::ConnectTimes& took)
 {
     if (mock_) {
         co_return open_mock();
@@ -301,7 +305,6 @@ core::Task<core::Result<net::Stream>> Backend::open(core::Deadline total, net::W
     net::ConnectTarget target(url_.host, url_.port, tls_, egress_);
     const auto deadline =
         core::Deadline::after(std::chrono::steady_clock::now(), connect_timeout_).min(total);
-    net::ConnectTimes took;
     auto stream = co_await net::connect_while_wanted(surroundings_.resolver, std::move(target),
                                                      deadline, watchdog, &took);
     if (stream && took.tls >= core::Duration::zero()) {

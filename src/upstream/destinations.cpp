@@ -88,8 +88,10 @@ Destinations::vet(std::shared_ptr<const policy::DestinationPolicy> policy, Desti
         vetted.failure = refusal(vetted.rule, destination, "");
         co_return vetted;
     }
+    const auto began = std::chrono::steady_clock::now();
     auto found = co_await net::resolve_while_wanted(resolver_, destination.host.to_lookup(),
                                                     destination.port, deadline, watchdog);
+    vetted.resolved = std::chrono::steady_clock::now() - began;
     if (!found) {
         vetted.failure = found.error();
         co_return vetted;
@@ -109,7 +111,10 @@ Destinations::dial(std::shared_ptr<const policy::DestinationPolicy> policy, Dest
         co_return vetted.failure;
     }
     auto endpoints = vetted.endpoints;
-    co_return co_await net::connect_tcp(std::move(endpoints), deadline, watchdog);
+    const auto began = std::chrono::steady_clock::now();
+    auto stream = co_await net::connect_tcp(std::move(endpoints), deadline, watchdog);
+    vetted.connected = std::chrono::steady_clock::now() - began;
+    co_return stream;
 }
 
 }  // namespace llmproxy::upstream

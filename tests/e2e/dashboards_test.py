@@ -125,6 +125,7 @@ class LoadedDaemon(Daemon):
         more = f"""management: {{ token: {MANAGEMENT} }}
 store: {{ path: "{self.folder}/store.db" }}
 metrics: {{ max_projects: 10 }}
+tracing: {{ endpoint: "http://127.0.0.1:{origin}", interval: 100ms }}
 fallback: {{ backoff_initial_delay: 2ms, backoff_max_delay: 5ms, circuit_open_timeout: 300s }}
 forward: {{ allow: ["127.0.0.1:{origin}"], allow_private: ["127.0.0.0/8"] }}
 prices:

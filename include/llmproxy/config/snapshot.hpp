@@ -4,6 +4,7 @@
 #include "llmproxy/auth/settings.hpp"
 #include "llmproxy/edge/settings.hpp"
 #include "llmproxy/handlers/settings.hpp"
+#include "llmproxy/otlp/settings.hpp"
 #include "llmproxy/pipeline/settings.hpp"
 #include "llmproxy/policy/settings.hpp"
 #include "llmproxy/storage/settings.hpp"
@@ -37,6 +38,7 @@ struct Snapshot {
     telemetry::Settings logging;
     telemetry::MetricsSettings metrics;
     telemetry::DetailSettings detail;
+    otlp::Settings tracing;
 
     std::string file;                   ///< where it came from
     std::string prices_file;            ///< where some of `accounts.prices` came from

@@ -6,6 +6,7 @@
 #include <compare>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -43,6 +44,9 @@ struct Uuid {
 
 /// Whether a received X-Request-Id may be kept: 1 to 128 characters of `[A-Za-z0-9._-]`.
 [[nodiscard]] bool is_sane_request_id(std::string_view id) noexcept;
+
+/// Fills `out`, which is not empty, with random bytes, not all of them zero. May be called from any thread.
+void fill_random(std::span<std::uint8_t> out);
 
 /// `bytes` random bytes as lower-case hex, from the operating system.
 [[nodiscard]] std::string random_hex(std::size_t bytes);

@@ -7,6 +7,7 @@
 #include "llmproxy/telemetry/access_log.hpp"
 #include "llmproxy/telemetry/metrics.hpp"
 #include "llmproxy/telemetry/recent_requests.hpp"
+#include "llmproxy/telemetry/tracer.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -28,6 +29,7 @@ struct ServerParts {
     telemetry::Metrics& metrics;
     telemetry::AccessLog& access_log;
     telemetry::RecentRequests& recent;
+    const telemetry::Tracer* tracer = nullptr;  ///< null: no traces
 };
 
 /// Listens, accepts, speaks TLS, reads request heads through the strict gate, and hands requests to their handlers.

@@ -2,8 +2,10 @@
 
 #include "llmproxy/core/clock.hpp"
 #include "llmproxy/core/money.hpp"
+#include "llmproxy/telemetry/trace.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -95,7 +97,8 @@ struct AccessRecord {
     TokenUsage usage;
     core::NanoUsd cost;  ///< of all attempts, as it was settled; 0 without a store
     ExchangeTimes times;
-    bool slow = false;  ///< it took longer than `logging.slow_request_threshold`
+    bool slow = false;             ///< it took longer than `logging.slow_request_threshold`
+    std::shared_ptr<Trace> trace;  ///< null unless traces are exported
 };
 
 /// Whether something went wrong: an error made here, an upstream's refusal, a failed attempt.

@@ -15,6 +15,8 @@
 
 namespace llmproxy::telemetry {
 
+struct AccessRecord;
+
 /// One fact of a log line: a key and a value. Refers to its texts, so it lives for one statement
 /// only.
 /// A core::Secret shows as `***`; a duration as milliseconds.
@@ -102,9 +104,12 @@ public:
         write(Level::error, request_id, message, fields);
     }
 
+    /// A warning about a request: with its id, and the trace's if there is one.
+    void warn_about(const AccessRecord& record, std::string_view message, Fields fields = {}) const;
+
 private:
     void write_line(Level level, std::string_view request_id, std::string_view message,
-                    Fields fields) const;
+                    Fields fields, std::string_view trace_id = {}) const;
 
     std::string module_;
 };

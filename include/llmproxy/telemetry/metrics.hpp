@@ -17,6 +17,9 @@
 
 namespace llmproxy::telemetry {
 
+/// What became of the trace of a request.
+enum class TraceEnd : std::uint8_t { exported, dropped, failed };
+
 enum class MetricType : std::uint8_t { counter, gauge, histogram };
 
 /// One metric: all that is registered, documented and tested of it.
@@ -135,6 +138,9 @@ public:
     void health_check(std::string_view backend, std::string_view result);
 
     void config_reload(bool ok);
+
+    /// Traces of so many requests have ended so.
+    void traces(TraceEnd end, std::size_t requests);
 
     /// \name Figures that others keep; set them from an `on_collect` callback. What is shown is
     /// forgotten before the next.

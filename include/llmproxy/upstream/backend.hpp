@@ -63,6 +63,12 @@ public:
     virtual void give_back(std::unique_ptr<Connection> connection) noexcept = 0;
 };
 
+/// How long the parts of getting a connection took. Negative: that part did not happen.
+struct LeaseTimes {
+    core::Duration queue{-1};  ///< for a place in the pool
+    net::ConnectTimes connect;
+};
+
 /// A connection that is ours for one exchange. Destroyed without `keep`, it is closed.
 class Lease {
 public:
@@ -139,10 +145,12 @@ public:
     /// Ends when the watchdog ends its waits; whether it looks for a client that leaves is the caller's choice.
     /// \param fresh  make a new one even if pooled ones are there.
     /// \param total  the request's: cuts connecting short, then Errc::upstream_timeout.
+    /// \param times  filled in as far as it comes; outlives the task.
     /// Fails with Errc::upstream_connect_failed, upstream_tls_failed, upstream_timeout, overloaded, client_gone,
     /// cancelled.
     core::Task<core::Result<Lease>> lease(bool fresh, core::Deadline queue_until,
-                                          core::Deadline total, net::Watchdog& watchdog);
+                                          core::Deadline total, net::Watchdog& watchdog,
+                                          LeaseTimes& times);
 
     /// A new connection beside the pool and its cap; the caller's alone, on the caller's strand.
     /// Fails like `net::connect`.
@@ -181,7 +189,8 @@ private:
             const policy::CircuitSettings& circuit, Surroundings surroundings, BaseUrl url);
 
     std::unique_ptr<Connection> take_idle();
-    core::Task<core::Result<net::Stream>> open(core::Deadline total, net::Watchdog& watchdog);
+    core::Task<core::Result<net::Stream>> open(core::Deadline total, net::Watchdog& watchdog,
+                                               net::ConnectTimes& took);
     core::Result<net::Stream> open_mock();
 
     BackendSettings settings_;

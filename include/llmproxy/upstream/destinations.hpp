@@ -1,5 +1,6 @@
 #pragma once
 
+#include "llmproxy/core/clock.hpp"
 #include "llmproxy/core/deadline.hpp"
 #include "llmproxy/core/failure.hpp"
 #include "llmproxy/core/host.hpp"
@@ -45,6 +46,8 @@ public:
         endpoints;  ///< all vetted, in the order to try them
     /// Which rule refused; `allowed` also when the name could not be resolved.
     policy::DestinationRule rule = policy::DestinationRule::allowed;
+    core::Duration resolved{-1};   ///< the look-up took so long; negative: there was none
+    core::Duration connected{-1};  ///< by `dial`: so long connecting
     /// Of the first refused address; none when no address was refused.
     std::optional<policy::AddressClass> address_class;
     /// Errc::destination_not_allowed: the message names the rule and nothing else, the detail (for

@@ -86,6 +86,7 @@ TEST(Documents, ExampleIsRightWithEverythingCommentedOutTakenIn)
                                   {{"OPENAI_API_KEY", "k"},
                                    {"CI_TOKEN", "t"},
                                    {"MANAGEMENT_TOKEN", "sixteen-characters"},
+                                   {"OTLP_TOKEN", "t"},
                                    {"OLD_ENCRYPTION_KEY", std::string(64, '1')},
                                    {"FINANCE_TOKEN", "sixteen-letters-too"},
                                    {"LLM_PROXY_ENCRYPTION_KEY", std::string(64, '0')}});

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 #include <string>
 
 namespace llmproxy::telemetry {
@@ -20,6 +21,8 @@ AccessRecord full_record()
     AccessRecord record;
     record.start = core::SystemTime(1'769'862'896'007ms);  // 2026-01-31T12:34:56.007Z
     record.request_id = "0190-abc";
+    record.trace = std::make_shared<Trace>();
+    record.trace->id.fill(0xab);
     record.client = "192.0.2.7";
     record.forwarded_for = "198.51.100.1";
     record.authority = "proxy:8888";
@@ -67,7 +70,8 @@ std::string envoy(const AccessRecord& record)
 }
 
 constexpr const char* kFullJson =
-    R"({"time":"2026-01-31T12:34:56.007Z","request_id":"0190-abc","client":"192.0.2.7",)"
+    R"({"time":"2026-01-31T12:34:56.007Z","request_id":"0190-abc",)"
+    R"("trace_id":"abababababababababababababababab","client":"192.0.2.7",)"
     R"("forwarded_for":"198.51.100.1","listener":"main","method":"POST","authority":"proxy:8888",)"
     R"("path":"/v1/chat/completions","protocol":"HTTP/1.1","user_agent":"curl/7.88",)"
     R"("route":"chat_completions","model":"gpt-4o","served_model":"gpt-4o-1","project":"team","token":"alice","backend":"openai",)"

@@ -164,6 +164,7 @@ TEST(Metrics, ShowsExactlyWhatTheCatalogueNames)
     metrics.tunnel_opened();
     metrics.tunnel_closed("client_closed", 1, 2);
     metrics.destination_refused("own_listener");
+    metrics.traces(TraceEnd::exported, 1);
     std::set<std::string> shown;
     const auto text = metrics.render();
     for (std::size_t at = 0; (at = text.find("# TYPE ", at)) != std::string::npos;) {
