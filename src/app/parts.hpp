@@ -90,6 +90,7 @@ struct Daemon::Parts {
     upstream::HealthChecks checks;
     telemetry::RecentRequests recent{snapshot->detail.recent_requests};
     std::unique_ptr<telemetry::AccessLog> access_log;
+    std::unique_ptr<telemetry::BodyLog> body_log;
     std::unique_ptr<net::Resolver> resolver;
     StoreParts store;
     std::unique_ptr<accounts::Accounts> accounts;
