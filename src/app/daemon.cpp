@@ -78,6 +78,7 @@ int Daemon::wait()
     parts.context.end_all();  // what is left holds grants, which end before the accounts
     parts.resolver.reset();
     parts.access_log->flush();
+    parts.body_log->flush();
     telemetry::flush_logs();
     return code;
 }
@@ -168,6 +169,7 @@ core::Result<void> Daemon::order_circuit(std::string_view backend, policy::Circu
 void Daemon::reopen_logs()
 {
     parts_->access_log->reopen();
+    parts_->body_log->reopen();
     auto reopened = telemetry::reopen_logs();
     if (!reopened) {
         log().error({}, "the log file could not be opened again",

@@ -93,6 +93,7 @@ struct Daemon::Parts {
     upstream::HealthChecks checks;
     telemetry::RecentRequests recent{snapshot->detail.recent_requests};
     std::unique_ptr<telemetry::AccessLog> access_log;
+    std::unique_ptr<telemetry::BodyLog> body_log;
     std::unique_ptr<net::Resolver> resolver;
     std::unique_ptr<otlp::Exporter> exporter;   // null: no traces
     std::unique_ptr<telemetry::Tracer> tracer;  // together with it

@@ -49,7 +49,10 @@ Daemon::Parts::make_policies(const config::Snapshot& from, const upstream::Backe
         return backends.error();
     }
     auto authenticator = std::make_shared<const auth::Authenticator>(from.auth, *accounts);
-    return pipeline::make_policies(from.pipeline, from.policy, std::move(authenticator),
+    auto settings = from.pipeline;
+    const auto& bodies = snapshot->logging.bodies;  // as the log was opened
+    settings.logged_body_bytes = bodies.enabled ? bodies.max_bytes : 0;
+    return pipeline::make_policies(std::move(settings), from.policy, std::move(authenticator),
                                    store.store ? accounts.get() : nullptr, store.keys.get(),
                                    std::move(*backends));
 }
@@ -125,6 +128,11 @@ core::Result<void> Daemon::Parts::start(std::function<handlers::ReloadReport()> 
         return opened.error();
     }
     access_log = std::move(*opened);
+    auto opened_bodies = telemetry::BodyLog::open(snapshot->logging.bodies);
+    if (!opened_bodies) {
+        return opened_bodies.error();
+    }
+    body_log = std::move(*opened_bodies);
     net::ResolverOptions resolving;
     resolving.observer = [this](core::Duration took) { metrics.looked_up(took); };
     resolver = std::make_unique<net::Resolver>(std::move(resolving), lookup);
@@ -175,7 +183,8 @@ core::Result<void> Daemon::Parts::start(std::function<handlers::ReloadReport()> 
     make_management(std::move(reload_from_file));
     forward->add_to(routes);
 
-    edge::ServerParts parts{context, tasks, routes, metrics, *access_log, recent, tracer.get()};
+    edge::ServerParts parts{context,     tasks,     routes, metrics,
+                            *access_log, *body_log, recent, tracer.get()};
     server = std::make_unique<edge::Server>(parts, snapshot->server);
     auto listening = server->open();
     if (!listening) {

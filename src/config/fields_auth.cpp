@@ -53,12 +53,33 @@ void add_logging_fields(std::vector<Field>& table)
               "stream the time to its first piece counts; 0 means none is slow.")
             .between(0, 86'400'000'000'000)
             .bind([](Cursor & c) -> auto& { return c.root->server.slow_request_threshold; }));
+    table.push_back(
+        field("logging.bodies.enabled", Type::boolean, "false",
+              "Write what users say: the beginnings of the bodies of inference requests "
+              "and of their replies, keys and credentials masked.")
+            .bind([](Cursor & c) -> auto& { return c.root->logging.bodies.enabled; })
+            .restart());
+    table.push_back(
+        field("logging.bodies.max_bytes", Type::bytes, "4KiB", "How much of each body is written.")
+            .between(1, 64 * 1024)
+            .bind([](Cursor & c) -> auto& { return c.root->logging.bodies.max_bytes; })
+            .restart());
+    table.push_back(field("logging.bodies.path", Type::path, "bodies.log",
+                          "The file that they are written to, readable by its owner and group.")
+                        .bind([](Cursor & c) -> auto& { return c.root->logging.bodies.path; })
+                        .restart());
     table.push_back(field("metrics.max_models", Type::integer, "100",
                           "Model names that become label values of the `gen_ai_*` metrics: the "
                           "first that an upstream "
                           "answers for. All others are `other`.")
                         .between(0, 1000)
                         .bind([](Cursor & c) -> auto& { return c.root->metrics.max_models; }));
+    table.push_back(field("metrics.max_projects", Type::integer, "0",
+                          "Names of projects that become label values of `llmproxy_cost_usd_total` "
+                          "and `llmproxy_budget_used_ratio`: the first that are seen. All others "
+                          "are `other`; with 0 the label stays empty.")
+                        .between(0, 1000)
+                        .bind([](Cursor & c) -> auto& { return c.root->metrics.max_projects; }));
     table.push_back(
         field("telemetry.recent_requests", Type::integer, "1000",
               "How many finished requests are kept in memory for `GET /manage/requests`; 0 means "
@@ -66,12 +87,6 @@ void add_logging_fields(std::vector<Field>& table)
             .between(0, 20'000)
             .bind([](Cursor & c) -> auto& { return c.root->detail.recent_requests; })
             .restart());
-    table.push_back(field("metrics.max_projects", Type::integer, "0",
-                          "Names of projects that become label values of `llmproxy_cost_usd_total` "
-                          "and `llmproxy_budget_used_ratio`: the first that are seen. All others "
-                          "are `other`; with 0 the label stays empty.")
-                        .between(0, 1000)
-                        .bind([](Cursor & c) -> auto& { return c.root->metrics.max_projects; }));
 }
 
 }  // namespace

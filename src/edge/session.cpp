@@ -399,6 +399,9 @@ core::Task<bool> Session::serve_one()
     if (exchange.refused != Errc::none && exchange.record.attempts == 0) {
         server_->parts.metrics.rejected(exchange.refused);
     }
+    if (exchange.bodies) {
+        server_->parts.body_log.write(exchange.record, *exchange.bodies);
+    }
     finish_request(exchange.record, exchange.started);
     if (escaped) {
         stream_.reset();

@@ -133,6 +133,9 @@ bool Relay::write_now(bool last)
         }
     }
     pending_ = size;
+    if (auto* const bodies = context_.exchange.bodies.get(); bodies != nullptr) {
+        bodies->add_reply(relay_);
+    }
     if (pieces_.empty()) {
         return true;
     }

@@ -1,3 +1,4 @@
+#include "llmproxy/auth/credentials.hpp"
 #include "llmproxy/core/text.hpp"
 #include "llmproxy/openai/multipart.hpp"
 #include "request_context.hpp"
@@ -30,6 +31,21 @@ core::Result<void> hold(RequestContext& context, const std::vector<std::string_v
         context.body.append(run);
     }
     return {};
+}
+
+/// Keeps the beginning of the body for the log, and what must not be shown of it.
+void begin_logging(RequestContext& context, std::uint64_t most)
+{
+    auto& exchange = context.exchange;
+    exchange.bodies = std::make_unique<telemetry::LoggedBodies>(static_cast<std::size_t>(most));
+    exchange.bodies->add_request(context.body);
+    const auto& fields = exchange.head().fields;
+    for (const auto* name : {"x-api-key", "api-key"}) {
+        exchange.bodies->hide(core::Secret(std::string(fields.get(name))));
+    }
+    if (const auto token = auth::bearer_token(fields.get(http::FieldName::authorization))) {
+        exchange.bodies->hide(core::Secret(std::string(*token)));
+    }
 }
 
 }  // namespace
@@ -88,6 +104,9 @@ core::Result<void> understand_body(RequestContext& context)
 {
     context.exchange.drop_body();  // it has been copied: a long reply must not keep the read buffer
     context.body_is_held = true;
+    if (const auto most = context.policies->settings.logged_body_bytes; most != 0) {
+        begin_logging(context, most);
+    }
     auto facts = openai::read_facts(context.body);
     if (!facts) {
         return facts.error();

@@ -66,6 +66,9 @@ void Retries::dispatched(const policy::RetryDecision& decision)
         key = decision.action == Action::other_key ? keys.next(key) : keys.next();
     }
     context_.exchange.record.attempts = plan_.attempts();
+    if (auto* const bodies = context_.exchange.bodies.get(); bodies != nullptr) {
+        bodies->hide(context_.key_text());
+    }
 }
 
 policy::RetryDecision Retries::not_leased(const Failure& failure, core::SteadyTime began)
@@ -310,6 +313,10 @@ core::Task<core::Result<void>> Retries::relay_kept()
     auto text = compose_reply_head(context_, head, chunked);
     context_.commit(head.status);
     context_.exchange.record.bytes_out = kept_->body.size();
+    if (auto* const bodies = context_.exchange.bodies.get(); bodies != nullptr) {
+        const std::array<std::string_view, 1> whole{kept_->body};
+        bodies->add_reply(whole);
+    }
     const std::array<std::string_view, 2> pieces{text, kept_->body};
     co_return co_await context_.exchange.write(std::span<const std::string_view>(pieces));
 }

@@ -5,6 +5,7 @@
 #include "llmproxy/edge/settings.hpp"
 #include "llmproxy/net/task_group.hpp"
 #include "llmproxy/telemetry/access_log.hpp"
+#include "llmproxy/telemetry/body_log.hpp"
 #include "llmproxy/telemetry/metrics.hpp"
 #include "llmproxy/telemetry/recent_requests.hpp"
 #include "llmproxy/telemetry/tracer.hpp"
@@ -28,6 +29,7 @@ struct ServerParts {
     const Routes& routes;
     telemetry::Metrics& metrics;
     telemetry::AccessLog& access_log;
+    telemetry::BodyLog& body_log;
     telemetry::RecentRequests& recent;
     const telemetry::Tracer* tracer = nullptr;  ///< null: no traces
 };

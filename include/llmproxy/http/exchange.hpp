@@ -8,6 +8,7 @@
 #include "llmproxy/http/tunnel.hpp"
 #include "llmproxy/net/watchdog.hpp"
 #include "llmproxy/telemetry/access_record.hpp"
+#include "llmproxy/telemetry/body_log.hpp"
 
 #include <memory>
 #include <span>
@@ -45,7 +46,8 @@ public:
 
     /// What the access log and the metrics get of this request; written once, by `edge`, when it is over.
     telemetry::AccessRecord record;
-    core::SteadyTime started;  ///< when the head was complete
+    core::SteadyTime started;                         ///< when the head was complete
+    std::unique_ptr<telemetry::LoggedBodies> bodies;  ///< to be logged; null: they are not
     /// Whether the connection may serve another request afterwards. Set to false by whoever makes that impossible.
     bool keep_alive = true;
     core::Errc refused = core::Errc::none;  ///< what reply_error answered with, if it was called

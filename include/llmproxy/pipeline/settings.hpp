@@ -21,7 +21,8 @@ struct Settings {
     std::chrono::nanoseconds write_timeout{std::chrono::seconds(60)};
     std::chrono::nanoseconds total_timeout{std::chrono::minutes(15)};
 
-    std::string default_backend;  ///< for routes without a model; empty: none
+    std::uint64_t logged_body_bytes = 0;  ///< kept of the bodies of inference requests; 0: none
+    std::string default_backend;          ///< for routes without a model; empty: none
 };
 
 }  // namespace llmproxy::pipeline

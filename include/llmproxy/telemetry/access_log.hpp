@@ -10,6 +10,8 @@
 
 namespace llmproxy::telemetry {
 
+class BufferedWriter;
+
 /// Writes one line per request to a file, stdout or stderr without ever making a request wait.
 ///
 /// `write` formats into a buffer of the calling thread. One writer thread empties all buffers when
@@ -51,9 +53,9 @@ public:
     [[nodiscard]] std::uint64_t dropped() const noexcept;
 
 private:
-    class Writer;
-    AccessLog(std::unique_ptr<Writer> writer, double sample) noexcept;
-    std::unique_ptr<Writer> writer_;
+    AccessLog(std::unique_ptr<BufferedWriter> writer, const Settings::AccessLog& settings) noexcept;
+    std::unique_ptr<BufferedWriter> writer_;
+    AccessFormat format_;
     std::atomic<std::uint64_t> sampled_below_{0};  // of the hash of an id
 };
 

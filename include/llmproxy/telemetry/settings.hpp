@@ -31,6 +31,12 @@ struct Settings {
         std::string path = "stdout";  ///< stdout, stderr or a file
         double sample = 1.0;          ///< share of the lines without trouble that is written
     } access_log;
+    /// `logging.bodies`.
+    struct Bodies {
+        bool enabled = false;
+        std::uint64_t max_bytes = 4096;  ///< that are shown of each body
+        std::string path = "bodies.log";
+    } bodies;
 };
 
 }  // namespace llmproxy::telemetry
