@@ -21,6 +21,7 @@
 #include <array>
 #include <charconv>
 #include <cstdio>
+#include <ctime>
 #include <memory>
 #include <string>
 #include <sys/epoll.h>
@@ -34,7 +35,6 @@ namespace {
 constexpr std::size_t kReadSize = 64 * 1024;
 constexpr std::size_t kOpeningAtOnce = 32;  // streams being opened under --hold
 constexpr std::int64_t kNanosPerSecond = 1'000'000'000;
-constexpr std::int64_t kNanosPerMilli = 1'000'000;
 constexpr std::size_t kEnoughFailures = 1000;  // then no further request is sent
 constexpr std::uint64_t kStandardInput = ~0ULL;
 constexpr std::string_view kStamp = "\"t\":\"";
@@ -50,7 +50,7 @@ public:
     LoadReport run()
     {
         if (plan_.warm_up > 0 && !plan_.hold) {
-            begin_part(plan_.warm_request, std::max(plan_.warm_up, clients_.size()));
+            begin_part(plan_.warm_request, std::max(plan_.warm_up, clients_.size()), 0);
             run_part();
             if (!finished()) {
                 return end_part();
@@ -68,18 +68,24 @@ public:
             event.data.u64 = kStandardInput;
             ::epoll_ctl(epoll_, EPOLL_CTL_ADD, STDIN_FILENO, &event);
         }
-        begin_part(plan_.request, plan_.requests);
+        begin_part(plan_.request, plan_.requests, plan_.every_ns);
         run_part();
         return end_part();
     }
 
 private:
-    void begin_part(const std::string& request, std::uint64_t requests)
+    /// \param every_ns  time between two requests, whatever becomes of them; 0: the next follows a reply at once.
+    void begin_part(const std::string& request, std::uint64_t requests, std::int64_t every_ns)
     {
         request_ = request;
         wanted_ = requests;
         issued_ = 0;
-        next_to_start_ = 0;
+        every_ns_ = every_ns;
+        next_to_start_ = every_ns == 0 ? 0 : clients_.size();
+        idle_.clear();
+        for (std::size_t index = 0; every_ns != 0 && index < clients_.size(); ++index) {
+            idle_.push_back(index);
+        }
         std::map<std::string, std::uint64_t> errors = std::move(report_.errors);
         report_ = LoadReport{};
         report_.errors = std::move(errors);
@@ -109,15 +115,31 @@ private:
             if (finished()) {
                 break;  // every request has failed at once
             }
-            const int timeout = next_to_start_ < clients_.size() && !plan_.hold
-                                    ? 0
-                                    : static_cast<int>((end_ - now) / kNanosPerMilli + 1);
-            const int count =
-                ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout);
+            const timespec timeout = until_next(now);
+            const int count = ::epoll_pwait2(epoll_, events.data(), static_cast<int>(events.size()),
+                                             &timeout, nullptr);
             for (int index = 0; index < count; ++index) {
                 dispatch(events[static_cast<std::size_t>(index)]);
             }
         }
+    }
+
+    /// How long nothing has to be begun.
+    [[nodiscard]] timespec until_next(std::int64_t now) const
+    {
+        std::int64_t wait = end_ - now;
+        if (every_ns_ != 0 && issued_ < wanted_ && !idle_.empty()) {
+            wait = std::clamp<std::int64_t>(due() - now, 0, wait);
+        } else if (next_to_start_ < clients_.size() && !plan_.hold) {
+            wait = 0;
+        }
+        return {wait / kNanosPerSecond, wait % kNanosPerSecond};
+    }
+
+    /// When the next request is due, where they come at a rate.
+    [[nodiscard]] std::int64_t due() const
+    {
+        return start_ + static_cast<std::int64_t>(issued_) * every_ns_;
     }
 
     [[nodiscard]] bool finished() const
@@ -127,6 +149,13 @@ private:
 
     void start_due(std::int64_t now)
     {
+        while (every_ns_ != 0 && issued_ < wanted_ && !idle_.empty() && due() <= now) {
+            const auto began = due();  // what a late beginning costs is part of the latency
+            Client& client = clients_[idle_.back()];
+            idle_.pop_back();
+            begin(client);
+            client.started = began;
+        }
         while (next_to_start_ < clients_.size()) {
             const auto share = static_cast<std::int64_t>(next_to_start_) * plan_.stagger_ns /
                                static_cast<std::int64_t>(clients_.size());
@@ -359,6 +388,8 @@ private:
         }
         if (plan_.hold) {
             opening_ -= client.saw_event ? 0 : 1;
+        } else if (every_ns_ != 0) {
+            idle_.push_back(static_cast<std::size_t>(&client - clients_.data()));
         } else if (now_ns() < end_) {
             begin(client);
         }
@@ -373,6 +404,8 @@ private:
     std::int64_t end_ = 0;
     std::int64_t start_cpu_ = 0;
     std::size_t next_to_start_ = 0;
+    std::int64_t every_ns_ = 0;      // of the part under way
+    std::vector<std::size_t> idle_;  // clients without a request, where they come at a rate
     std::uint64_t issued_ = 0;
     std::uint64_t busy_ = 0;
     std::size_t opening_ = 0;
@@ -392,7 +425,7 @@ int main(int count, char** arguments)
     const Options options(
         count, arguments,
         "port ca name path model warm-model token connect upload connections warm-up requests "
-        "seconds stagger-us",
+        "seconds stagger-us every-us",
         "new-connection stream hold");
     prepare_process();
     const auto load = std::make_unique<Load>(make_plan(options));

@@ -43,6 +43,7 @@ Plan make_plan(const Options& options)
     plan.requests = static_cast<std::uint64_t>(options.number("requests", 1));
     plan.seconds = options.number("seconds", 30);
     plan.stagger_ns = options.number("stagger-us", 0) * 1000;
+    plan.every_ns = options.number("every-us", 0) * 1000;
     plan.new_connection = options.has("new-connection");
     plan.stream = options.has("stream") || options.has("hold");
     plan.hold = options.has("hold");

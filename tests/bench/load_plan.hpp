@@ -23,6 +23,8 @@ struct Plan {
     std::uint64_t requests = 1;
     std::int64_t seconds = 1;
     std::int64_t stagger_ns = 0;  // first requests spread over this time
+    std::int64_t every_ns =
+        0;  // between two requests, on whatever connection is free; 0: each follows a reply
     bool new_connection = false;
     bool stream = false;
     bool hold = false;

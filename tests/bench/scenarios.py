@@ -264,6 +264,10 @@ class Start:
 REQUEST = ("cpu_us", "calls", "rps", "p50_us", "p99_us", "reuse_percent")
 USAGE = ("cpu_us", "calls", "rps", "p50_us", "p99_us", "commit_us", "rows_per_commit")
 
+# About half of what the daemon does with usage on, on a small machine; requests come whatever becomes of those before.
+RATE = ("cpu_us", "rps", "p50_us", "p99_us")
+AT_A_RATE = {"requests": 30000, "connections": 256, "every_us": 100}
+
 ALL = (
     Traffic("chat", "chat, 64 connections", peers.PLAIN, metrics=REQUEST,
             requests=30000, connections=64),
@@ -271,6 +275,11 @@ ALL = (
             requests=30000, connections=64, store="process"),
     Traffic("chat_usage_power", "chat, usage on (power), 64 connections", peers.PLAIN, metrics=USAGE,
             requests=30000, connections=64, store="power"),
+    Traffic("chat_rate", "chat, 10,000 a second", peers.PLAIN, metrics=RATE, **AT_A_RATE),
+    Traffic("chat_rate_usage", "chat, usage on, 10,000 a second", peers.PLAIN, metrics=RATE,
+            store="process", **AT_A_RATE),
+    Traffic("chat_rate_usage_power", "chat, usage on (power), 10,000 a second", peers.PLAIN,
+            metrics=RATE, store="power", **AT_A_RATE),
     Traffic("chat_tls_upstream", "chat, 64 connections", peers.UPSTREAM_TLS, metrics=REQUEST,
             requests=30000, connections=64),
     Traffic("chat_tls", "chat, 64 connections", peers.BOTH_TLS, metrics=REQUEST,
