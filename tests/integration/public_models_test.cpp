@@ -20,21 +20,22 @@ std::string part(const std::string& name, const std::string& value, const std::s
 }
 
 struct Form {
+    static constexpr std::string_view kHead =
+        "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: h\r\n"
+        "Content-Type: multipart/form-data; boundary=xyz\r\n";
     std::string body;
 
     [[nodiscard]] std::string request() const
     {
-        return head() + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+        std::string text(kHead);
+        text.append("Content-Length: ").append(std::to_string(body.size())).append("\r\n\r\n");
+        return text.append(body);
     }
     [[nodiscard]] std::string chunked(std::size_t cut) const
     {
-        return head() + "Transfer-Encoding: chunked\r\n\r\n" + as_chunk(body.substr(0, cut)) +
-               as_chunk(body.substr(cut)) + "0\r\n\r\n";
-    }
-    static std::string head()
-    {
-        return "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: h\r\n"
-               "Content-Type: multipart/form-data; boundary=xyz\r\n";
+        std::string text(kHead);
+        text.append("Transfer-Encoding: chunked\r\n\r\n").append(as_chunk(body.substr(0, cut)));
+        return text.append(as_chunk(body.substr(cut))).append("0\r\n\r\n");
     }
 };
 
