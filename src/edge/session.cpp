@@ -121,14 +121,11 @@ core::Task<bool> Session::begin()
         co_return true;
     }
     if (listener_.tls->allow_plain) {
-        auto waited = co_await stream_.wait_readable();
-        char first = 0;
-        const bool got = waited.has_value() && ::recv(stream_.socket().native_handle(), &first, 1,
-                                                      MSG_PEEK | MSG_DONTWAIT) == 1;
-        if (!got) {
+        const auto first = co_await first_byte();
+        if (!first) {
             co_return false;
         }
-        if (first != kTlsHandshake) {
+        if (*first != kTlsHandshake) {
             co_return true;
         }
     }
@@ -145,6 +142,26 @@ core::Task<bool> Session::begin()
     server_->parts.metrics.tls_handshake("client", std::chrono::steady_clock::now() - began);
     peer_.tls = true;
     co_return true;
+}
+
+core::Task<std::optional<char>> Session::first_byte()
+{
+    for (;;) {
+        auto waited = co_await stream_.wait_readable();
+        if (!waited) {
+            co_return std::nullopt;
+        }
+        char first = 0;
+        const auto count =
+            ::recv(stream_.socket().native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT);
+        if (count == 1) {
+            co_return first;
+        }
+        // Asio may report what became of the descriptor's predecessor: then there is nothing yet.
+        if (count == 0 || errno != EAGAIN) {
+            co_return std::nullopt;
+        }
+    }
 }
 
 core::Task<bool> Session::read_proxy_header()

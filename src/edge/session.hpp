@@ -7,6 +7,8 @@
 
 #include <boost/asio/any_io_executor.hpp>
 
+#include <optional>
+
 namespace llmproxy::edge {
 
 /// One client connection from accept to close. Lives on its own strand; made shared, kept alive by its coroutine.
@@ -29,6 +31,8 @@ private:
     /// Bytes have come that nobody has read: a request is on its way.
     bool has_unread();
     core::Task<bool> begin();
+    /// The first byte that comes, left where it is.
+    core::Task<std::optional<char>> first_byte();
     core::Task<bool> read_proxy_header();
     core::Task<Waited> wait_for_head();
     core::Task<bool> serve_one();
