@@ -117,8 +117,8 @@ class Connections(DaemonTest):
         raise_own_limit(IDLE + SLOW + 100)
         # What the address sanitizer keeps of freed memory would hide what the daemon keeps.
         os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"
-        # Nor is it about what is remembered of each request.
-        daemon = self.serve(limits=few_descriptors,
+        # Nor is it about what is remembered of each request, or what a thread brings that comes in for the crowd.
+        daemon = self.serve(limits=few_descriptors, server="  threads: 1\n",
                             more="limits: { header_timeout: 5m }\ntelemetry: { recent_requests: 0 }\n")
         with Others(daemon.port) as others:
             others.wait_for(20)
