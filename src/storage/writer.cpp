@@ -67,11 +67,10 @@ void Writer::push(std::shared_ptr<WriteJob> job)
             if (waiting_) {
                 arrived_.notify_one();
             }
+            return;
         }
     }
-    if (refusal) {
-        job->conclude(*refusal);
-    }
+    job->conclude(*refusal);
 }
 
 void Writer::close()

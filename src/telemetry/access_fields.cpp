@@ -271,6 +271,7 @@ template <typename Record, std::size_t Count>
 std::vector<AccessFieldInfo> infos_of(const std::array<Row<Record>, Count>& rows)
 {
     std::vector<AccessFieldInfo> infos;
+    infos.reserve(Count);
     for (const auto& row : rows) {
         infos.push_back(row.info);
     }

@@ -78,7 +78,7 @@ ProcessFigures read_process()
     if (fields.size() > kResidentPages) {
         const auto ticks = static_cast<double>(::sysconf(_SC_CLK_TCK));
         const auto page = static_cast<double>(::sysconf(_SC_PAGESIZE));
-        auto& stat = figures.stat.emplace();
+        ProcessFigures::Stat stat;
         stat.cpu_seconds = (fields[kUserTicks] + fields[kSystemTicks]) / ticks;
         stat.threads = static_cast<std::uint64_t>(fields[kThreads]);
         stat.virtual_bytes = static_cast<std::uint64_t>(fields[kVirtualBytes]);
@@ -86,6 +86,7 @@ ProcessFigures read_process()
         if (static const double boot = boot_time(); boot > 0) {
             stat.started = boot + fields[kStartTicks] / ticks;
         }
+        figures.stat = stat;
     }
     if (const auto open = open_descriptors(); open != 0) {
         figures.open_descriptors = open;

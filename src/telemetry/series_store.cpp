@@ -33,6 +33,7 @@ std::vector<prometheus::ClientMetric::Label> labels_of(const MetricInfo& info,
                                                        const std::vector<std::string>& values)
 {
     std::vector<prometheus::ClientMetric::Label> labels;
+    labels.reserve(values.size());
     for (std::size_t i = 0; i < values.size(); ++i) {
         labels.push_back({std::string(info.labels[i]), values[i]});
     }

@@ -132,6 +132,7 @@ Json show_candidates(const Places& places, const Question& question, Verdict& ve
 {
     auto shown = Json::array();
     std::vector<std::pair<const upstream::Target*, bool>> order;
+    order.reserve(places.targets.size());
     for (const auto* target : places.targets) {
         order.emplace_back(target, is_usable(places, *target, question.model));
     }

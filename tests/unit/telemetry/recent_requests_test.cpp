@@ -128,8 +128,8 @@ TEST(RecentRequests, ManyThreadsKeepWhileOthersRead)
     RecentRequests recent(64);
     std::atomic<bool> done{false};
     std::uint64_t followed = 0;
+    auto number = recent.next();  // before anybody writes, however late the reader begins
     std::thread reader([&] {
-        auto number = recent.next();
         for (bool last = false; !last;) {
             last = done;
             const auto batch = recent.since(number, 16, any);
