@@ -143,6 +143,8 @@ class Crowd(ForwardTest):
         daemon = self.serve(allow=[origin.authority])
         with self.tunnel(daemon, origin.authority, first=b"x") as first:
             self.assertEqual(first.status, 200)
+            # Closing with the echo unread would be a reset, not an end.
+            self.assertEqual(first.body or first.socket.recv(1), b"x")
         wait_until(lambda: daemon.metric("llmproxy_tunnels_active") == 0, "the first has ended")
         before = daemon.descriptors()
         for each in range(2):
